@@ -1,0 +1,1 @@
+"""What better customer experience is worth."""

@@ -1,0 +1,155 @@
+"""From a panel's rows to a design matrix, and to the same matrix for other rows or another score."""
+
+from __future__ import annotations
+
+import keyword
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import formulaic
+import numpy as np
+import pandas as pd
+
+from cxroi import periods
+from cxroi.linkage.fit import Floats, Ints, independent_columns
+from cxroi.panel import Panel
+
+FEWEST_ROWS_OF_A_LEVEL = 30
+MOST_LEVELS = 20
+MISSING, OTHER = "(missing)", "(other)"
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How controls are made fit for a regression: medians for gaps, rare levels pooled, names that a formula can hold."""
+
+    medians: dict[str, float]
+    with_gaps: tuple[str, ...]
+    levels: dict[str, tuple[str, ...]]
+    aliases: dict[str, str]
+    periods: tuple[int, ...]
+    period: periods.Period
+
+    def apply(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The same rows with numbers without gaps, categorical controls and ``period_label``; shape (rows, more columns)."""
+        prepared = rows.copy()
+        for column, levels in self.levels.items():
+            text = rows[column].astype("object").where(rows[column].notna(), MISSING)
+            pooled = text.where(text.isin(levels), OTHER)
+            prepared[column] = pd.Categorical(pooled, categories=[*levels, *([OTHER] if OTHER not in levels else [])])
+        for column, median in self.medians.items():
+            if column in self.with_gaps:
+                prepared[f"{self.aliases.get(column, column)}_missing"] = rows[column].isna().astype(float)
+            prepared[column] = rows[column].astype(float).fillna(median)
+        labels = [periods.label(index, self.period) for index in self.periods]
+        if "period" in rows:
+            prepared["period_label"] = pd.Categorical(rows["period"].map(lambda index: periods.label(index, self.period)), categories=labels)
+        return prepared.rename(columns=self.aliases)
+
+
+def prepare(panel: Panel, rows: pd.DataFrame) -> Preparation:
+    """Learn from the rows of a fit how to treat gaps and rare levels."""
+    medians: dict[str, float] = {}
+    levels: dict[str, tuple[str, ...]] = {}
+    with_gaps: list[str] = []
+    aliases: dict[str, str] = {}
+    for position, column in enumerate(dict.fromkeys([*panel.controls, *panel.segments])):
+        if not column.isidentifier() or keyword.iskeyword(column):
+            aliases[column] = f"control_{position + 1}"
+        if isinstance(rows[column].dtype, pd.CategoricalDtype):
+            counts = rows[column].astype("object").where(rows[column].notna(), MISSING).value_counts()
+            kept = [str(level) for level in counts.index[(counts >= FEWEST_ROWS_OF_A_LEVEL)][:MOST_LEVELS]]
+            levels[column] = tuple(sorted(kept, key=lambda level: (-int(counts[level]), level)))
+        else:
+            medians[column] = float(np.nan_to_num(rows[column].median()))
+            if rows[column].isna().any():
+                with_gaps.append(column)
+    for column in panel.history:
+        medians[column] = 0.0
+    return Preparation(medians, tuple(with_gaps), levels, aliases, tuple(sorted(rows["period"].unique())), panel.period)
+
+
+def adjusted_terms(panel: Panel, rows: pd.DataFrame, preparation: Preparation) -> str:
+    """Right-hand side after the exposure: history, declared controls and period effects."""
+    terms = [column for column in panel.history if rows[column].nunique() > 1]
+    for column in panel.controls:
+        name = preparation.aliases.get(column, column)
+        if column in preparation.levels:
+            if len(preparation.levels[column]) > 1:
+                terms.append(name)
+        else:
+            terms.append(name)
+            if column in preparation.with_gaps:
+                terms.append(f"{name}_missing")
+    if len(preparation.periods) > 1:
+        terms.append("period_label")
+    return " + ".join(terms)
+
+
+@dataclass(frozen=True)
+class Design:
+    """Design matrix of some rows for one right-hand side, shared by every outcome.
+
+    Attributes
+    ----------
+    matrix : array, shape (N, k)
+        Independent columns only, Fortran order.
+    columns : tuple of str
+        Names of the k columns.
+    dropped : tuple of str
+        Columns that earlier ones determine.
+    """
+
+    right_hand_side: str
+    exposure: str
+    preparation: Preparation
+    matrix: Floats
+    columns: tuple[str, ...]
+    dropped: tuple[str, ...]
+    kept: Ints
+    spec: Any
+
+    @cached_property
+    def shift(self) -> Floats | None:
+        """Change of every row's columns when the score rises by one point, shape (k,), or None if it differs between rows."""
+        terms = [column for column in self.columns if self.exposure in column]
+        if terms != [self.exposure]:
+            return None
+        unit = np.zeros(len(self.columns))
+        unit[self.columns.index(self.exposure)] = 1.0
+        return unit
+
+    def at(self, rows: pd.DataFrame) -> Floats:
+        """The same columns for other rows of a panel (raw, not prepared), shape (rows, k)."""
+        return _matrix(self.spec, self.preparation.apply(rows))[:, self.kept]
+
+    def shifted(self, rows: pd.DataFrame) -> Floats:
+        """The same columns with the score one point higher, shape (rows, k)."""
+        return self.at(rows.assign(**{self.exposure: rows[self.exposure] + 1.0}))
+
+
+def build_design(panel: Panel, rows: pd.DataFrame, right_hand_side: str, exposure: str) -> Design:
+    """Design of the rows (all with an answer) for a right-hand side such as ``nps + log_tenure + plan``."""
+    preparation = prepare(panel, rows)
+    prepared = preparation.apply(rows)
+    model_matrix = formulaic.Formula(right_hand_side).get_model_matrix(prepared, ensure_full_rank=True)
+    names = [str(name) for name in model_matrix.columns]
+    matrix = np.asfortranarray(model_matrix.to_numpy(dtype=float))
+    spec = model_matrix.model_spec
+    kept = independent_columns(matrix)
+    columns = tuple(names[index] for index in kept)
+    return Design(
+        right_hand_side=right_hand_side,
+        exposure=exposure,
+        preparation=preparation,
+        matrix=matrix if len(kept) == len(names) else np.asfortranarray(matrix[:, kept]),
+        columns=columns,
+        dropped=tuple(name for name in names if name not in columns),
+        kept=kept,
+        spec=spec,
+    )
+
+
+def _matrix(spec: Any, prepared: pd.DataFrame) -> Floats:
+    return np.asarray(spec.get_model_matrix(prepared).to_numpy(dtype=float))

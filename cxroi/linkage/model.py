@@ -1,0 +1,511 @@
+"""One equation from a score to what customers did next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import formulaic
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from cxroi.errors import InputError
+from cxroi.linkage.design import Design, adjusted_terms, build_design, prepare
+from cxroi.linkage.effects import Effect, Slopes, average_effect, average_product_effect, level_shift
+from cxroi.linkage.fit import Family, Fit, Floats, Ints, fit, joint_covariance, mean
+from cxroi.linkage.ladder import Rung, grade
+from cxroi.linkage.separation import firth, separating_direction
+from cxroi.linkage.weights import Calibration, calibrate
+from cxroi.panel import METRICS, Panel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FAMILIES: dict[str, Family] = {"retained": "logit", "orders": "poisson", "revenue": "poisson", "margin": "poisson"}
+STANDARD_OUTCOMES = ("retained", "orders", "margin")
+FEWEST_CUSTOMERS = 50
+FEWEST_EVENTS = 10
+FEW_CLUSTERS = 40
+SUSPICIOUS_PREDICTOR = 15.0
+MOST_NEGATIVE_ROWS = 0.05
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Linkage:
+    """A fitted relation of a score to an outcome of the next period.
+
+    Attributes
+    ----------
+    formula : str
+    outcome, exposure : str
+        ``retained``, ``orders``, ``revenue`` or ``margin``; ``nps``, ``csat`` or ``ces``.
+    method : str
+        ``raw`` (score only) or ``adjusted``.
+    separated : tuple of str
+        Columns that predict retention perfectly; then the fit is Firth's penalised one and its figures are no headline.
+    retention : Linkage or None
+        For amounts: the equation of being retained, by which the amount's average effect counts those who left as 0.
+    """
+
+    panel: Panel
+    formula: str
+    outcome: str
+    exposure: str
+    method: str
+    design: Design
+    fitted: Fit
+    used: Ints
+    calibration: Calibration
+    level: tuple[float, float] | None
+    separated: tuple[str, ...] = ()
+    retention: Linkage | None = None
+
+    def __repr__(self) -> str:
+        return repr(self.tidy())
+
+    @property
+    def evidence(self) -> Rung:
+        """Rung of the claim ladder."""
+        return grade(self.method, self.panel.timing)
+
+    @cached_property
+    def slopes(self) -> Slopes:
+        """The equation at every answered row (also those who left)."""
+        change = self.design.shift
+        if change is None:
+            change = self.design.shifted(_answered(self.panel, self.exposure)) - self.design.matrix
+        return Slopes(self.design.matrix, change, self.fitted.coefficients, self.fitted.family)
+
+    @cached_property
+    def effect(self) -> Effect:
+        """Average effect of one point over the base, with its gradient (own coefficients; retention's first where it is a product)."""
+        level = None if self.level is None else self.level[0]
+        if self.retention is None or self.outcome == "orders":
+            rows = self._rows_of_average()
+            slopes = Slopes(
+                self.slopes.design[rows],
+                self.slopes.change if self.slopes.change.ndim == 1 else self.slopes.change[rows],
+                self.slopes.coefficients,
+                self.slopes.family,
+            )
+            return average_effect(slopes, self.calibration.weights[rows], level)
+        kept = None if self.retention.level is None else self.retention.level[0]
+        return average_product_effect(self.retention.slopes, self.slopes, self.calibration.weights, (kept, level))
+
+    def _rows_of_average(self) -> Ints | slice:
+        return self.used if len(self.used) < len(self.slopes.design) else slice(None)
+
+    @cached_property
+    def std_error(self) -> float:
+        """Clustered standard error of the average effect by the delta method, with the sampling error of the base's level."""
+        effect = self.effect
+        if len(effect.gradient) == len(self.fitted.coefficients):
+            covariance = self.fitted.covariance
+        else:
+            assert self.retention is not None
+            covariance = joint_covariance([self.retention.fitted, self.fitted])
+        variance = float(effect.gradient @ covariance @ effect.gradient)
+        if self.level is not None:
+            variance += effect.by_level**2 * self.level[1]
+        return float(np.sqrt(variance))
+
+    @cached_property
+    def shift(self) -> float:
+        """Shift of the linear predictor that brings the weighted mean to the base's level."""
+        if self.level is None:
+            return 0.0
+        weights = self.calibration.weights
+        if self.retention is not None and self.outcome != "orders":
+            keep = mean(self.retention.slopes.predictors(self.retention.shift)[0], "logit")
+            return level_shift(self.slopes, weights * keep, self.level[0] / float(np.average(keep, weights=weights)))
+        rows = self._rows_of_average()
+        slopes = Slopes(self.slopes.design[rows], self.slopes.change, self.slopes.coefficients, self.slopes.family)
+        return level_shift(slopes, weights[rows], self.level[0])
+
+    @property
+    def critical_value(self) -> float:
+        """Two-sided 95 % quantile of t with G-1 degrees of freedom, G customers."""
+        quantile = (1 + CONFIDENCE) / 2
+        return float(stats.t.ppf(quantile, max(self.n_clusters - 1, 1)))
+
+    def tidy(self) -> pd.DataFrame:
+        """One row per coefficient: ``term, estimate, std_error, conf_low, conf_high`` on the scale of the linear predictor."""
+        error = self.fitted.std_errors
+        return pd.DataFrame(
+            {
+                "term": self.design.columns,
+                "estimate": self.fitted.coefficients,
+                "std_error": error,
+                "conf_low": self.fitted.coefficients - self.critical_value * error,
+                "conf_high": self.fitted.coefficients + self.critical_value * error,
+            }
+        )
+
+    def marginal_effect(self) -> pd.DataFrame:
+        """One row: average change of the outcome in its own unit for one point, over the base, with its 95 % interval."""
+        estimate, error = self.effect.estimate, self.std_error
+        return pd.DataFrame(
+            {
+                "outcome": [self.outcome],
+                "exposure": [self.exposure],
+                "method": [self.method],
+                "estimate": [estimate],
+                "std_error": [error],
+                "conf_low": [estimate - self.critical_value * error],
+                "conf_high": [estimate + self.critical_value * error],
+                "unit": [unit(self.outcome, self.panel.currency)],
+                "evidence": [self.evidence],
+            }
+        )
+
+    def glance(self) -> pd.DataFrame:
+        """One row: rows, customers, family, log-likelihood, dispersion, convergence."""
+        return pd.DataFrame(
+            {
+                "outcome": [self.outcome],
+                "exposure": [self.exposure],
+                "method": [self.method],
+                "family": [self.fitted.family if not self.separated else "logit (Firth)"],
+                "n_obs": [self.fitted.n_obs],
+                "n_clusters": [self.n_clusters],
+                "log_likelihood": [self.fitted.log_likelihood],
+                "dispersion": [self.fitted.dispersion],
+                "converged": [self.fitted.converged],
+            }
+        )
+
+    @cached_property
+    def n_clusters(self) -> int:
+        """Customers in the fit."""
+        return int(_answered(self.panel, self.exposure)["customer"].iloc[self.used].nunique())
+
+    def augment(self) -> pd.DataFrame:
+        """The rows of the fit (codes, no ids) with ``fitted`` and ``residual`` in the outcome's unit."""
+        rows = _answered(self.panel, self.exposure).iloc[self.used]
+        fitted = mean(self.design.matrix[self.used] @ self.fitted.coefficients, self.fitted.family)
+        return rows.assign(fitted=fitted, residual=rows[self.outcome].to_numpy() - fitted)
+
+    def checks(self) -> pd.DataFrame:
+        """What the fit rests on: one row a check, ``name, verdict, number, advice``."""
+        rows: list[tuple[str, str, float, str]] = []
+        timing = self.panel.timing
+        advice = {
+            "before": "every score was given before its outcome began",
+            "inside": "the score is dated inside the outcome's period: it may be a result of the outcome; send surveys before, keep dates",
+            "undated": "the score has no date: it may have been taken after the outcome; add answered_at",
+        }[timing]
+        rows.append(("score before outcome", "pass" if timing == "before" else "fail", float(timing == "before"), advice))
+        rows.append(
+            (
+                "separation",
+                "fail" if self.separated else "pass",
+                float(len(self.separated)),
+                (
+                    f"{', '.join(self.separated)} predict who stays without error, so no finite odds ratio exists; the penalised (Firth) "
+                    "figures are shown instead. A score that predicts perfectly was probably taken, or derived, after the outcome"
+                )
+                if self.separated
+                else "no column predicts retention perfectly",
+            )
+        )
+        rows.append(("convergence", "pass" if self.fitted.converged else "fail", float(self.fitted.iterations), "iterations of the fit"))
+        if self.fitted.family == "poisson":
+            over = self.fitted.dispersion > 1.2
+            rows.append(
+                (
+                    "overdispersion",
+                    "pass",
+                    self.fitted.dispersion,
+                    "the outcome varies more than Poisson; the intervals are clustered and do not rely on it"
+                    if over
+                    else "variance close to Poisson; the intervals do not rely on it",
+                )
+            )
+        few = self.n_clusters < FEW_CLUSTERS
+        rows.append(
+            ("clusters", "warn" if few else "pass", float(self.n_clusters), "few customers: intervals use a t distribution" if few else "customers")
+        )
+        if self.method == "adjusted":
+            left_over = self.calibration.imbalance_after
+            rows.append(
+                (
+                    "answered against base",
+                    "pass" if left_over < 0.1 else "warn",
+                    self.calibration.imbalance_before,
+                    f"largest difference in standard deviations before weighting; {left_over:.3f} after",
+                )
+            )
+            share = self.calibration.effective_n / len(self.calibration.weights)
+            rows.append(
+                (
+                    "effective sample size",
+                    "pass" if share > 0.3 else "warn",
+                    self.calibration.effective_n,
+                    f"{share:.0%} of the answers after weighting; {self.calibration.trimmed} weights trimmed",
+                )
+            )
+        if self.design.dropped:
+            rows.append(
+                ("collinear columns", "warn", float(len(self.design.dropped)), f"left out, other columns determine them: {', '.join(self.design.dropped)}")
+            )
+        if self.outcome in ("margin", "revenue"):
+            negative = float((_answered(self.panel, self.exposure)[self.outcome].to_numpy()[self.used] < 0).mean())
+            rows.append(
+                (
+                    "negative amounts",
+                    "pass" if negative <= MOST_NEGATIVE_ROWS else "warn",
+                    negative,
+                    "share of rows below zero; " + ("a linear model is used" if self.fitted.family == "gaussian" else "few enough for a log link"),
+                )
+            )
+        return pd.DataFrame(rows, columns=["name", "verdict", "number", "advice"])
+
+    def plot(self) -> Axes:
+        """Observed outcome by answer with the fitted average; see ``cxroi.plots.linkage``."""
+        from cxroi import plots  # a drawing room stands above this one; imported only when a picture is asked for
+
+        return plots.linkage(self.curve())
+
+    def curve(self) -> pd.DataFrame:
+        """Observed and fitted mean outcome by rounded answer: ``score, observed, std_error, fitted, n``."""
+        rows = self.augment()
+        grouped = rows.assign(score=rows[self.exposure].round()).groupby("score")
+        return pd.DataFrame(
+            {
+                "observed": grouped[self.outcome].mean(),
+                "std_error": grouped[self.outcome].sem(),
+                "fitted": grouped["fitted"].mean(),
+                "n": grouped.size(),
+            }
+        ).reset_index()
+
+
+def unit(outcome: str, currency: str) -> str:
+    """Unit of an average effect on an outcome."""
+    return {"retained": "probability", "orders": "orders"}.get(outcome, currency or "currency")
+
+
+def fit_linkage(
+    panel: Panel, formula: str, *, weights: Literal["base", "none"] = "base", retention: Linkage | None = None, design: Design | None = None
+) -> Linkage:
+    """Fit one equation with errors clustered by customer.
+
+    Parameters
+    ----------
+    panel : Panel
+    formula : str
+        ``outcome ~ score + controls``; the outcome one of ``retained`` (logit hazard), ``orders`` (Poisson quasi-likelihood, given
+        retained), ``revenue`` or ``margin`` (the same; linear where more than 5 % of the rows are negative); exactly one score of
+        ``nps``, ``csat``, ``ces``; controls are columns of ``panel.rows``, and ``period_label`` stands for the period's effect.
+    weights : {"base", "none"}
+        Average the effect over answered rows weighted to the whole base and set its level to the base's, or over the rows as they are.
+    retention : Linkage, optional
+        Equation of ``retained`` on the same right-hand side, for amounts counted with the left at 0.
+    design : Design, optional
+        Of the same right-hand side and rows, to share it between outcomes.
+
+    Returns
+    -------
+    Linkage
+
+    Raises
+    ------
+    InputError
+        If the formula names no outcome or score of the panel, or too few customers are left.
+
+    Notes
+    -----
+    Source: discrete-time hazard, Allison (1982), Sociological Methodology 13:61; Poisson quasi-likelihood, Gourieroux, Monfort & Trognon
+    (1984), Econometrica 52:701; average over the base by g-computation.
+    """
+    outcome, _, right = (part.strip() for part in formula.partition("~"))
+    if outcome not in FAMILIES:
+        raise InputError(f"the left side of a linkage must be one of {', '.join(FAMILIES)}; got {outcome!r}")
+    named = {str(name) for name in formulaic.Formula(right).required_variables}
+    scores = [metric for metric in METRICS if metric in named]
+    if len(scores) != 1:
+        raise InputError(f"a linkage must have exactly one score of {', '.join(METRICS)} on its right side; {formula!r} has {len(scores)}")
+    exposure = scores[0]
+    if exposure not in panel.metrics:
+        raise InputError(f"the data must have answers to {exposure}; it has {', '.join(panel.metrics) or 'none'}")
+    reason = not_estimable(panel, outcome, exposure)
+    if reason:
+        raise InputError(f"a linkage of {outcome} to {exposure} cannot be estimated: {reason}")
+    if design is None:
+        design = build_design(panel, _answered(panel, exposure), right, exposure)
+    return fit_outcome(panel, outcome, design, weights=weights, retention=retention)
+
+
+def fit_outcome(
+    panel: Panel, outcome: str, design: Design, *, weights: Literal["base", "none"] = "base", retention: Linkage | None = None
+) -> Linkage:
+    """Fit an outcome on a design that is there already; an empty exposure fits history and controls alone."""
+    exposure = design.exposure
+    rows = _answered(panel, exposure)
+    usable = rows[outcome].notna().to_numpy()
+    if outcome != "retained" and rows["retained"].notna().any():
+        usable = usable & (rows["retained"] != 0).to_numpy()
+    used = np.flatnonzero(usable)
+    target = rows[outcome].to_numpy(dtype=float)[used]
+    clusters = rows["customer"].to_numpy()[used]
+    matrix = design.matrix if len(used) == len(rows) else np.asfortranarray(design.matrix[used])
+    family = FAMILIES[outcome]
+    if outcome in ("margin", "revenue") and (float((target < 0).mean()) > MOST_NEGATIVE_ROWS or target.mean() <= 0):
+        family = "gaussian"
+    fitted, separated = _fit_or_firth(matrix, target, clusters, family, design)
+    others = [name for name in design.columns if name not in ("Intercept", exposure)]
+    adjusted = bool(others) and weights == "base"
+    calibration = _calibrate(panel, rows) if adjusted else Calibration(np.ones(len(rows)), float(len(rows)), 0.0, 0.0, 0)
+    return Linkage(
+        panel=panel,
+        formula=f"{outcome} ~ {design.right_hand_side}",
+        outcome=outcome,
+        exposure=exposure,
+        method="adjusted" if others else "raw",
+        design=design,
+        fitted=fitted,
+        used=used,
+        calibration=calibration,
+        level=base_level(panel, outcome, rows) if adjusted else None,
+        separated=separated,
+        retention=retention,
+    )
+
+
+def not_estimable(panel: Panel, outcome: str, exposure: str) -> str:
+    """Why the panel cannot support a linkage of the outcome to the score; empty if it can."""
+    rows = _answered(panel, exposure)
+    values = rows[outcome]
+    if values.notna().sum() == 0:
+        if outcome == "retained" and not panel.retention:
+            return "no retention rule: give left_on or retention: {rule: repurchase, window_days: …} in dataset.yaml"
+        return f"the data have no {outcome} after the answers"
+    if outcome != "retained" and rows["retained"].notna().any():
+        rows = rows[rows["retained"] != 0]
+        values = rows[outcome]
+    customers = rows.loc[values.notna(), "customer"].nunique()
+    if customers < FEWEST_CUSTOMERS:
+        return f"{customers} customers with answer and outcome; at least {FEWEST_CUSTOMERS} are needed"
+    if outcome == "retained":
+        rarer = int(min((values == 0).sum(), (values == 1).sum()))
+        if rarer < FEWEST_EVENTS:
+            side = "left" if (values == 0).sum() == rarer else "stayed"
+            return f"{rarer} answers of customers who {side}; at least {FEWEST_EVENTS} are needed"
+    elif values.nunique() == 1:
+        return f"{outcome} is the same for everybody"
+    if exposure and rows[exposure].nunique() == 1:
+        return "every answer is the same"
+    return ""
+
+
+def standard_linkages(panel: Panel, exposure: str, *, methods: Sequence[str] = ("raw", "adjusted")) -> dict[tuple[str, str], Linkage | str]:
+    """Raw and adjusted equations of every outcome for one score; a reason in words where one cannot be estimated.
+
+    Parameters
+    ----------
+    panel : Panel
+    exposure : str
+        ``nps``, ``csat``, ``ces``, or empty: what history and controls alone say (a base without answers).
+    methods : sequence of str
+        Of ``raw`` and ``adjusted``.
+
+    Returns
+    -------
+    dict
+        ``(outcome, method)`` to ``Linkage`` or reason; outcomes ``retained``, ``orders``, ``margin``.
+    """
+    rows = _answered(panel, exposure)
+    found: dict[tuple[str, str], Linkage | str] = {}
+    for method in methods:
+        extra = adjusted_terms(panel, rows, prepare(panel, rows)) if method == "adjusted" else ""
+        if method == "adjusted" and not extra:
+            found |= {(outcome, method): "no controls, history or periods to hold fixed" for outcome in STANDARD_OUTCOMES}
+            continue
+        design = build_design(panel, rows, " + ".join(part for part in (exposure, extra) if part), exposure)
+        retention: Linkage | None = None
+        for outcome in STANDARD_OUTCOMES:
+            reason = not_estimable(panel, outcome, exposure)
+            if not reason and outcome == "margin" and rows["retained"].notna().any():
+                if retention is None:
+                    reason = "retention cannot be estimated, and margin counts those who left as 0"
+                elif retention.separated:
+                    reason = "retention is predicted perfectly, and margin counts those who left as 0"
+            if reason:
+                found[outcome, method] = reason
+                continue
+            linkage = fit_outcome(panel, outcome, design, retention=retention)
+            found[outcome, method] = linkage
+            if outcome == "retained":
+                retention = linkage
+    return found
+
+
+def base_level(panel: Panel, outcome: str, rows: pd.DataFrame) -> tuple[float, float] | None:
+    """Mean outcome over everybody at risk in the rows' periods, and its sampling variance; orders are given retained."""
+    base = panel.base[panel.base["period"].isin(rows["period"].unique()) & (panel.base["level"] == "")]
+    own = base[base["column"] == outcome]
+    n = own["n"].to_numpy(dtype=float)
+    if n.sum() == 0 or own["mean"].isna().all():
+        return None
+    total = float(np.nansum(own["mean"] * n))
+    square = float(np.nansum(own["mean_square"] * n))
+    count = float(n.sum())
+    if outcome == "orders":
+        kept = base[base["column"] == "retained"]
+        kept_total = float(np.nansum(kept["mean"] * kept["n"])) if kept["mean"].notna().any() else count
+        level = total / kept_total
+        return level, max(square / kept_total - level**2, 0.0) / kept_total
+    level = total / count
+    return level, max(square / count - level**2, 0.0) / count
+
+
+def _answered(panel: Panel, exposure: str) -> pd.DataFrame:
+    if not exposure:
+        return panel.rows
+    answered = panel.rows[exposure].notna()
+    return panel.rows if answered.all() else panel.rows[answered].reset_index(drop=True)
+
+
+def _fit_or_firth(
+    matrix: Floats, target: Floats, clusters: Ints, family: Family, design: Design
+) -> tuple[Fit, tuple[str, ...]]:
+    fitted = fit(matrix, target, clusters, family=family)
+    if family == "logit" and (fitted.largest_predictor > SUSPICIOUS_PREDICTOR or not fitted.converged):
+        direction = separating_direction(matrix, target)
+        if direction is not None:
+            columns = tuple(design.columns[index] for index in np.flatnonzero(direction) if design.columns[index] != "Intercept")
+            return firth(matrix, target, clusters), columns or ("Intercept",)
+    return fitted, ()
+
+
+def _calibrate(panel: Panel, rows: pd.DataFrame) -> Calibration:
+    """Weights of the answered rows towards all customers at risk in the same periods: history, controls, periods."""
+    base = panel.base[panel.base["period"].isin(rows["period"].unique())]
+    columns: list[Floats] = []
+    targets: list[float] = []
+    sizes = base[base["column"] == "log_tenure"].set_index("period")["n"].astype(float)
+    for period_index, size in list(sizes.items())[:-1]:
+        columns.append((rows["period"] == period_index).to_numpy(dtype=float))
+        targets.append(float(size / sizes.sum()))
+    wanted = [*panel.history, *panel.controls]
+    for column in dict.fromkeys(wanted):
+        own = base[base["column"] == column]
+        if isinstance(rows[column].dtype, pd.CategoricalDtype):
+            total = float(own.groupby("period")["n"].first().sum())
+            for level, part in own[own["level"] != ""].groupby("level"):
+                share = float((part["mean"] * part["n"]).sum() / total)
+                values = (rows[column].astype("object") == level).to_numpy(dtype=float)
+                if 0.005 < share < 0.995 and values.any():
+                    columns.append(values)
+                    targets.append(share)
+            continue
+        n = own["n"].to_numpy(dtype=float)
+        if n.sum() > 0:
+            centre = float(np.nansum(own["mean"] * n) / n.sum())
+            columns.append(rows[column].fillna(centre).to_numpy(dtype=float))
+            targets.append(centre)
+    return calibrate(np.column_stack(columns), np.array(targets))

@@ -1,0 +1,653 @@
+"""Customer × period: what each customer said, what was known at that time, and what the customer did next.
+
+Everything up to the result is one lazy narwhals definition in the portable subset (naive UTC timestamps; running sums, equi-joins; no as-of
+join), so the same text runs on DuckDB, pandas and Spark.
+
+Words: a row of period *t* holds the mean answer given in *t*, controls known at the end of *t* and outcomes of *t + 1*. A customer is at risk
+in *t* from joining until leaving; one who answers in *t* and leaves later in *t* or in *t + 1* stays in with ``retained = 0``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import narwhals as nw
+import numpy as np
+import pandas as pd
+
+from cxroi import periods
+from cxroi.errors import InputError
+from cxroi.tables import Tables
+
+Timing = Literal["before", "inside", "undated"]
+METRICS = ("nps", "csat", "ces")
+OUTCOMES = ("retained", "orders", "revenue", "margin")
+HISTORY = ("log_tenure", "log_orders_now", "log_orders_before", "log_margin_now", "log_margin_before", "periods_since_order")
+DAYS_OF_GRACE = 7
+ACTIVE_ROWS = 200_000
+MONEY_DIGITS = 4  # sums of money are rounded so that the order of summation cannot show
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Answered customer-periods with their outcomes, and the base that they stand for.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        One row per customer × period with an answer, sorted by ``customer`` (a code, not an id) and ``period`` (index, see
+        ``cxroi.periods``): mean answers ``nps csat ces`` (points) and ``nps_answers …`` (counts); outcomes of the next period ``retained``
+        (0/1), ``orders`` (count), ``revenue``, ``margin`` (currency; 0 where not retained); controls known at the end of the period.
+    base : DataFrame
+        ``period, column, level, n, mean, mean_square`` over *all* customers at risk, answered or not.
+    active : DataFrame
+        Customers active at the end of the last period (a systematic sample above 200,000, each standing for ``weight`` customers) with the
+        same controls, last answers ``last_nps …`` and ``nps_age …`` (periods since that answer).
+    accounting : DataFrame
+        ``stage, reason, rows``: the answers read, each loss with its reason, and what is kept; losses and kept sum to read.
+    """
+
+    rows: pd.DataFrame
+    base: pd.DataFrame
+    active: pd.DataFrame
+    accounting: pd.DataFrame
+    period: periods.Period
+    last_period: int
+    timing: Timing
+    metrics: tuple[str, ...]
+    controls: tuple[str, ...]
+    history: tuple[str, ...]
+    segments: tuple[str, ...]
+    currency: str
+    score_ranges: dict[str, tuple[float, float]]
+    value_terms: tuple[int, float] | None = None
+    retention: str = ""
+    outcomes: tuple[str, ...] = field(default=OUTCOMES)
+
+    def __repr__(self) -> str:
+        return repr(self.tidy())
+
+    def tidy(self) -> pd.DataFrame:
+        """One row per answered customer-period (codes, no ids)."""
+        return self.rows
+
+    def glance(self) -> pd.DataFrame:
+        """One row: rows, customers, periods and active customers."""
+        return pd.DataFrame(
+            {
+                "rows": [len(self.rows)],
+                "customers": [self.rows["customer"].nunique()],
+                "periods": [self.rows["period"].nunique()],
+                "last_period": [periods.label(self.last_period, self.period)],
+                "active_customers": [round(float(self.active["weight"].sum()))],
+                "timing": [self.timing],
+            }
+        )
+
+
+def build_panel(tables: Tables, *, period: periods.Period = "quarter", last_period: str | None = None) -> Panel:
+    """Join answers to what the customer did next.
+
+    Parameters
+    ----------
+    tables : Tables
+        From :func:`cxroi.tables.read_tables`.
+    period : {"quarter", "month"}
+        Grain of the panel.
+    last_period : str, optional
+        Last period whose outcomes are used, ``2026Q3`` or ``2026-07``; by default the last one that is over in the data.
+
+    Returns
+    -------
+    Panel
+
+    Raises
+    ------
+    InputError
+        If the period asked for is not over in the data, or no answer is left with an outcome after it.
+    """
+    if tables.surveys is None:
+        raise InputError(
+            "a panel must have answers to join, and this data set declares surveys: none. "
+            "Value, cohorts and acquisition still work; add a surveys table to link scores to behaviour."
+        )
+    if tables.outcomes is not None:
+        return _panel_from_outcomes(tables, period)
+    last = last_complete_period(tables, period, last_period)
+    activity = tables.materialise(_activity(tables, period))
+    first = _first_period(activity)
+    grid = tables.materialise(_grid(tables, activity, period, (first, last)))
+    classified = _classified_answers(tables, period, (first, last))
+    used = classified.filter(nw.col("reason") == "kept")
+    answers = _wide_answers(used, tables)
+    metrics = _metrics(tables)
+    joined = grid.filter(nw.col("period") < last).join(answers, on=["customer_id", "period"], how="inner")
+    rows = _collect(joined.filter(nw.col("was_active") == 1).drop("was_active", "at_risk"), ["customer_id", "period"])
+    inactive = _count(joined.filter(nw.col("was_active") == 0), [f"{metric}_answers" for metric in metrics])
+    if rows.empty:
+        raise InputError(
+            f"a panel must have answers followed by a complete {period} of outcomes; none is left. "
+            f"The last {period} that is over in the data is {periods.label(last, period)}: answers must be dated before it."
+        )
+    rows.insert(0, "customer", pd.factorize(rows["customer_id"], sort=True)[0].astype(np.int64))
+    answered = int(rows[[f"{metric}_answers" for metric in metrics]].to_numpy().sum())
+    controls, segments = tuple(tables.controls), tuple(tables.segments)
+    config = tables.config
+    return Panel(
+        rows=_typed(rows.drop(columns="customer_id"), (*controls, *segments)),
+        base=_base(grid.filter((nw.col("at_risk") == 1) & (nw.col("period") < last)), (*controls, *segments)),
+        active=_typed(_active(tables, grid, answers, last, metrics), (*controls, *segments)),
+        accounting=_accounting(classified, answered, inactive, len(rows), period),
+        period=period,
+        last_period=last,
+        timing="before",
+        metrics=metrics,
+        controls=controls,
+        history=HISTORY,
+        segments=segments,
+        currency=config.currency or "",
+        score_ranges={metric: config.score_range(metric) for metric in metrics},
+        value_terms=_value_terms(tables),
+        retention=_retention_rule(tables),
+    )
+
+
+def last_complete_period(tables: Tables, period: periods.Period, asked: str | None) -> int:
+    """Index of the last period that is over in the data (its last day at most seven days after the last event), or the one asked for.
+
+    Raises
+    ------
+    InputError
+        If the period asked for is not over in the data.
+    """
+    end = tables.data_end
+    last = periods.containing(end, period)
+    if (periods.end(last, period) - end).days > DAYS_OF_GRACE:
+        last -= 1
+    if asked is None or asked == "":
+        return last
+    wanted = periods.index(asked, period)
+    if wanted > last:
+        raise InputError(
+            f"the last {period} must be over in the data; {periods.label(wanted, period)} ends on {periods.end(wanted, period)} "
+            f"and the last event is dated {end}. Ask for {periods.label(last, period)} or wait for the rest of the data."
+        )
+    return wanted
+
+
+def _retention_rule(tables: Tables) -> str:
+    retention = tables.config.retention
+    return "" if retention is None else retention.rule
+
+
+def _value_terms(tables: Tables) -> tuple[int, float] | None:
+    value = tables.config.value
+    return None if value is None else (value.horizon_months, value.annual_discount_rate)
+
+
+def _metrics(tables: Tables) -> tuple[str, ...]:
+    assert tables.surveys is not None
+    answered = tables.surveys.filter(~nw.col("score").is_null()).select("metric").unique().collect()
+    found = set(answered["metric"].to_list())
+    return tuple(metric for metric in METRICS if metric in found)
+
+
+def _period_of(column: str, period: periods.Period) -> nw.Expr:
+    year, month = nw.col(column).dt.year().cast(nw.Int64), nw.col(column).dt.month().cast(nw.Int64)
+    return year * 4 + (month - 1) // 3 if period == "quarter" else year * 12 + month - 1
+
+
+def _activity(tables: Tables, period: periods.Period) -> nw.LazyFrame:
+    """Orders, revenue and margin per customer × period, from one pass over the transactions."""
+    assert tables.transactions is not None
+    bought = nw.col("amount") > 0
+    sums = [
+        nw.when(bought).then(1).otherwise(0).sum().cast(nw.Int64).alias("orders"),
+        nw.col("amount").sum().round(MONEY_DIGITS).alias("revenue"),
+        nw.col("margin").sum().round(MONEY_DIGITS).alias("margin"),
+    ]
+    if _retention_rule(tables) == "repurchase":
+        when = nw.when(bought).then(nw.col("occurred_at"))
+        sums += [when.min().alias("first_order_at"), when.max().alias("last_order_at")]
+    return (
+        tables.transactions.with_columns(period=_period_of("occurred_at", period)).group_by("customer_id", "period").agg(*sums)
+    )
+
+
+def _first_period(activity: nw.LazyFrame) -> int:
+    return int(activity.select(nw.col("period").min()).collect()["period"][0])
+
+
+def _span(tables: Tables, period: periods.Period) -> nw.LazyFrame:
+    """Customers with the periods of joining and leaving and the declared columns."""
+    columns = ["customer_id", *dict.fromkeys([*tables.controls, *tables.segments])]
+    present = tables.customers.collect_schema().names()
+    frame = tables.customers.with_columns(joined=_period_of("joined_on", period))
+    if "left_on" in present:
+        frame = frame.with_columns(left=_period_of("left_on", period))
+        columns += ["left_on"]
+    else:
+        frame = frame.with_columns(left=nw.lit(None, nw.Int64))
+    return frame.select(*columns, "joined", "left")
+
+
+def _grid(tables: Tables, activity: nw.LazyFrame, period: periods.Period, span: tuple[int, int]) -> nw.LazyFrame:
+    """One row per customer × period from joining to leaving, with controls known then and outcomes of the next period."""
+    first, last = span
+    indices = list(range(first, last + 1))
+    calendar = tables.frame(_calendar(tables, indices, period))
+    customers = _span(tables, period).filter((nw.col("joined") <= last) & (nw.col("left").is_null() | (nw.col("left") >= first)))
+    lived = (nw.col("joined") <= nw.col("period")) & (nw.col("left").is_null() | (nw.col("left") >= nw.col("period")))
+    grid = (
+        customers.join(calendar, how="cross")
+        .filter(lived)
+        .join(activity, on=["customer_id", "period"], how="left")
+        .with_columns(*(nw.col(column).fill_null(0) for column in ("orders", "revenue", "margin")))
+    )
+    by = {"partition_by": "customer_id", "order_by": "period"}
+    grid = grid.with_columns(
+        orders_so_far=nw.col("orders").cum_sum().over(by["partition_by"], order_by=by["order_by"]),
+        margin_so_far=nw.col("margin").cum_sum().over(by["partition_by"], order_by=by["order_by"]),
+        last_ordered=nw.when(nw.col("orders") > 0).then(nw.col("period")).cum_max().over(by["partition_by"], order_by=by["order_by"]),
+        next_orders=nw.col("orders").shift(-1).over(by["partition_by"], order_by=by["order_by"]),
+        next_revenue=nw.col("revenue").shift(-1).over(by["partition_by"], order_by=by["order_by"]),
+        next_margin=nw.col("margin").shift(-1).over(by["partition_by"], order_by=by["order_by"]),
+    )
+    grid = _with_retention(tables, grid)
+    scale = _money_scale(activity)
+    known_since = nw.max_horizontal(nw.col("joined"), nw.lit(first))
+    before = nw.col("period") - known_since
+    return (
+        grid.with_columns(
+            tenure=(nw.col("period") - nw.col("joined")).cast(nw.Float64),
+            orders_now=nw.col("orders").cast(nw.Float64),
+            margin_now=nw.col("margin"),
+            orders_before=nw.when(before > 0).then((nw.col("orders_so_far") - nw.col("orders")) / before).otherwise(0.0),
+            margin_before=nw.when(before > 0).then((nw.col("margin_so_far") - nw.col("margin")) / before).otherwise(0.0),
+            periods_since_order=(nw.col("period") - nw.max_horizontal(nw.col("last_ordered").fill_null(0), known_since - 1)).cast(nw.Float64),
+        )
+        .with_columns(
+            log_tenure=(nw.col("tenure") + 1).log(),
+            log_orders_now=(nw.col("orders_now") + 1).log(),
+            log_orders_before=(nw.col("orders_before") + 1).log(),
+            log_margin_now=_signed_log("margin_now", scale),
+            log_margin_before=_signed_log("margin_before", scale),
+            orders=nw.when(nw.col("retained") == 0).then(0.0).otherwise(nw.col("next_orders").fill_null(0).cast(nw.Float64)),
+            revenue=nw.when(nw.col("retained") == 0).then(0.0).otherwise(nw.col("next_revenue").fill_null(0.0)),
+            margin=nw.when(nw.col("retained") == 0).then(0.0).otherwise(nw.col("next_margin").fill_null(0.0)),
+        )
+        .select(
+            "customer_id",
+            "period",
+            "was_active",
+            "at_risk",
+            *OUTCOMES,
+            "tenure",
+            "orders_now",
+            "margin_now",
+            "orders_before",
+            "margin_before",
+            *HISTORY,
+            *dict.fromkeys([*tables.controls, *tables.segments]),
+        )
+    )
+
+
+def _calendar(tables: Tables, indices: Sequence[int], period: periods.Period) -> pd.DataFrame:
+    frame = pd.DataFrame({"period": np.array(indices, dtype=np.int64)})
+    retention = tables.config.retention
+    if retention is not None and retention.rule == "repurchase":
+        assert retention.window_days is not None
+        window = pd.Timedelta(days=retention.window_days)
+        after = pd.to_datetime([periods.start(index + 1, period) for index in indices]).astype("datetime64[us]")
+        frame["active_since"] = after - window
+        frame["window_ends"] = after + window
+        data_end = pd.Timestamp(tables.data_end) + pd.Timedelta(days=1)
+        frame["window_over"] = (frame["window_ends"] <= data_end).astype(np.int64)
+    return frame
+
+
+def _with_retention(tables: Tables, grid: nw.LazyFrame) -> nw.LazyFrame:
+    """Add retained (next period, 0/1), was_active (may be linked) and at_risk (part of the base) under the declared rule."""
+    rule = _retention_rule(tables)
+    not_left = nw.col("left").is_null() | (nw.col("left") > nw.col("period"))
+    if rule == "repurchase":
+        next_order = nw.col("first_order_at").cum_min(reverse=True).over("customer_id", order_by="period")
+        grid = grid.with_columns(
+            ordered_until=nw.col("last_order_at").cum_max().over("customer_id", order_by="period"),
+            next_order_at=next_order,
+        ).with_columns(next_order_at=nw.col("next_order_at").shift(-1).over("customer_id", order_by="period"))
+        active = (nw.col("ordered_until") >= nw.col("active_since")).fill_null(False)
+        came_back = (nw.col("next_order_at") < nw.col("window_ends")).fill_null(False)
+        return grid.with_columns(
+            was_active=nw.when(active).then(1).otherwise(0),
+            at_risk=nw.when(active & not_left).then(1).otherwise(0),
+            retained=nw.when(nw.col("window_over") == 1).then(nw.when(came_back).then(1.0).otherwise(0.0)),
+        )
+    if rule == "contract":
+        gone = ~nw.col("left").is_null() & (nw.col("left") <= nw.col("period") + 1)
+        retained = nw.when(gone).then(0.0).otherwise(1.0)
+    else:
+        retained = nw.lit(None, nw.Float64)
+    return grid.with_columns(
+        was_active=nw.lit(1), at_risk=nw.when(not_left).then(1).otherwise(0), retained=retained
+    )
+
+
+def _money_scale(activity: nw.LazyFrame) -> float:
+    """Mean absolute margin of an active customer-period: the unit of the logged margins."""
+    mean = activity.select(nw.col("margin").abs().mean()).collect()["margin"][0]
+    return float(f"{mean:.3g}") if mean else 1.0
+
+
+def _signed_log(column: str, scale: float) -> nw.Expr:
+    share = nw.col(column) / scale
+    return nw.when(share >= 0).then((share.abs() + 1).log()).otherwise((share.abs() + 1).log() * -1.0)
+
+
+def _classified_answers(tables: Tables, period: periods.Period, span: tuple[int, int]) -> nw.LazyFrame:
+    """Every row of surveys with its period and the reason why it is not used, or ``kept``."""
+    assert tables.surveys is not None
+    first, last = span
+    customers = _span(tables, period)
+    names = customers.collect_schema().names()
+    surveys = tables.surveys
+    if "touchpoint" not in surveys.collect_schema().names():
+        surveys = surveys.with_columns(touchpoint=nw.lit(None, nw.String))
+    relationship = surveys.filter((nw.col("metric") == "nps") & nw.col("touchpoint").is_null() & ~nw.col("score").is_null())
+    has_relationship = len(relationship.head(1).collect()) > 0
+    surveys = surveys.with_columns(period=_period_of("answered_at", period)).join(
+        customers.select("customer_id", "joined", "left", *(["left_on"] if "left_on" in names else [])), on="customer_id", how="left"
+    )
+    stray = (nw.col("metric") == "nps") & ~nw.col("touchpoint").is_null() & nw.lit(has_relationship)
+    after_leaving = nw.col("left").is_null() & nw.lit(False)
+    if "left_on" in names:
+        after_leaving = (~nw.col("left_on").is_null() & (nw.col("answered_at").dt.date() > nw.col("left_on").dt.date())).fill_null(False)
+    return surveys.with_columns(
+        reason=nw.when(nw.col("score").is_null())
+        .then(nw.lit("invited, no answer"))
+        .when(nw.col("answered_at").is_null())
+        .then(nw.lit("answer without a date"))
+        .when(nw.col("joined").is_null())
+        .then(nw.lit("customer not in customers"))
+        .when(nw.col("period") < nw.col("joined"))
+        .then(nw.lit("answered before joining"))
+        .when(after_leaving)
+        .then(nw.lit("answered after leaving"))
+        .when(nw.col("period") < first)
+        .then(nw.lit("answered before the transactions begin"))
+        .when(nw.col("period") >= last)
+        .then(nw.lit("outcome period not over yet"))
+        .when(stray)
+        .then(nw.lit("nps of a touchpoint beside relationship nps"))
+        .otherwise(nw.lit("kept"))
+    )
+
+
+def _wide_answers(used: nw.LazyFrame, tables: Tables) -> nw.LazyFrame:
+    """Mean answer and number of answers per customer × period, a column a metric."""
+    columns: list[nw.Expr] = []
+    for metric in _metrics(tables):
+        score = nw.when(nw.col("metric") == metric).then(nw.col("score"))
+        columns += [score.mean().alias(metric), score.count().cast(nw.Int64).alias(f"{metric}_answers")]
+    return used.group_by("customer_id", "period").agg(*columns)
+
+
+def _collect(frame: nw.LazyFrame, order: Sequence[str]) -> pd.DataFrame:
+    return frame.collect("pandas").to_native().sort_values(list(order), kind="stable", ignore_index=True)
+
+
+def _count(frame: nw.LazyFrame, columns: Sequence[str]) -> int:
+    sums = frame.select(*(nw.col(column).sum() for column in columns)).collect("pandas").to_native()
+    return int(np.nansum(sums.to_numpy(dtype=float)))
+
+
+def _typed(rows: pd.DataFrame, declared: Sequence[str]) -> pd.DataFrame:
+    """Numbers as float64, declared text as category, counts and codes as int64."""
+    rows = rows.copy()
+    for column in rows.columns:
+        if column in ("customer", "period") or column.endswith("_answers"):
+            rows[column] = rows[column].astype(np.int64)
+        elif column in declared and not pd.api.types.is_numeric_dtype(rows[column]):
+            rows[column] = rows[column].astype("object").astype("category")
+        else:
+            rows[column] = rows[column].astype(np.float64)
+    return rows
+
+
+def _active(tables: Tables, grid: nw.LazyFrame, answers: nw.LazyFrame, last: int, metrics: Sequence[str]) -> pd.DataFrame:
+    """Customers active at the end of the last period, with their last answers; a systematic sample where they are very many."""
+    now = grid.filter((nw.col("at_risk") == 1) & (nw.col("period") == last)).drop("was_active", "at_risk", *OUTCOMES)
+    count = int(now.select(nw.len()).collect()["len"][0])
+    every = -(-count // ACTIVE_ROWS)
+    if every > 1:
+        now = now.with_row_index("position", order_by="customer_id").filter(nw.col("position") % every == 0).drop("position")
+    for metric in metrics:
+        given = answers.filter(~nw.col(metric).is_null())
+        latest = given.group_by("customer_id").agg(nw.col("period").max())
+        latest = given.join(latest, on=["customer_id", "period"], how="inner").select(
+            "customer_id",
+            nw.col(metric).alias(f"last_{metric}"),
+            (nw.lit(last) - nw.col("period")).cast(nw.Float64).alias(f"{metric}_age"),
+        )
+        now = now.join(latest, on="customer_id", how="left")
+    frame = _collect(now, ["customer_id"]).drop(columns="customer_id")
+    return frame.assign(weight=count / max(len(frame), 1))
+
+
+def _base(at_risk: nw.LazyFrame, declared: Sequence[str]) -> pd.DataFrame:
+    """Moments of outcomes and controls over all customers at risk, by period."""
+    schema = at_risk.collect_schema()
+    declared = list(dict.fromkeys(declared))
+    levels = [column for column in declared if schema[column] == nw.String]
+    numbers = [*OUTCOMES, *HISTORY, *(column for column in declared if column not in levels)]
+    sums: list[nw.Expr] = [nw.len().cast(nw.Int64).alias("n")]
+    for column in numbers:
+        value = nw.col(column).cast(nw.Float64)
+        sums += [value.count().cast(nw.Float64).alias(f"{column}__n"), value.sum().alias(f"{column}__sum")]
+        sums += [(value * value).sum().alias(f"{column}__square")]
+    cells = at_risk.group_by("period", *levels).agg(*sums).collect("pandas").to_native()
+    cells = cells.sort_values(["period", *levels], ignore_index=True)
+    found: list[pd.DataFrame] = []
+    by_period = cells.drop(columns=levels).groupby("period", as_index=False).sum()
+    for column in numbers:
+        n = by_period[f"{column}__n"].to_numpy(dtype=float)
+        divisor = np.where(n > 0, n, np.nan)
+        found.append(
+            pd.DataFrame(
+                {
+                    "period": by_period["period"].astype(np.int64),
+                    "column": column,
+                    "level": "",
+                    "n": n.astype(np.int64),
+                    "mean": by_period[f"{column}__sum"].to_numpy(dtype=float) / divisor,
+                    "mean_square": by_period[f"{column}__square"].to_numpy(dtype=float) / divisor,
+                }
+            )
+        )
+    for column in levels:
+        by_level = cells.groupby(["period", column], as_index=False, dropna=False)["n"].sum()
+        total = by_level.groupby("period")["n"].transform("sum")
+        share = by_level["n"] / total
+        level = by_level[column].astype("object").where(by_level[column].notna(), "")
+        found.append(
+            pd.DataFrame(
+                {
+                    "period": by_level["period"].astype(np.int64),
+                    "column": column,
+                    "level": level,
+                    "n": total.astype(np.int64),
+                    "mean": share.astype(float),
+                    "mean_square": share.astype(float),
+                }
+            )
+        )
+    base = pd.concat(found, ignore_index=True)
+    for column in ("mean", "mean_square"):
+        base[column] = _rounded(base[column].to_numpy(dtype=float))
+    return base
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """Twelve significant digits: the order in which an engine sums must not show."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        magnitude = np.where((values == 0) | ~np.isfinite(values), 0.0, np.floor(np.log10(np.abs(values))))
+        factor = 10.0 ** (11 - magnitude)
+        return np.where(np.isfinite(values), np.round(values * factor) / factor, values)
+
+
+def _accounting(classified: nw.LazyFrame, kept: int, inactive: int, rows: int, period: periods.Period) -> pd.DataFrame:
+    counts = classified.group_by("reason").agg(nw.len().cast(nw.Int64).alias("rows")).collect("pandas").to_native()
+    by_reason = dict(zip(counts["reason"], counts["rows"].astype(int), strict=True))
+    read = sum(by_reason.values())
+    candidates = by_reason.pop("kept", 0)
+    lost = [("answers", reason, -count) for reason, count in sorted(by_reason.items())]
+    if inactive:
+        lost.append(("answers", f"customer not active at the end of the {period}", -inactive))
+    other = candidates - kept - inactive
+    if other:
+        lost.append(("answers", "customer not at risk in that period", -other))
+    stages = [
+        ("answers", "read", read),
+        *lost,
+        ("answers", "kept", kept),
+        ("panel", f"merged with another answer of the same customer and {period}", rows - kept),
+        ("panel", "rows", rows),
+    ]
+    return pd.DataFrame(stages, columns=["stage", "reason", "rows"])
+
+
+def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
+    """The same panel where the company can only export outcomes by period instead of transactions."""
+    assert tables.outcomes is not None
+    assert tables.surveys is not None
+    columns = tables.outcomes.collect_schema().names()
+    measured = tuple(column for column in OUTCOMES if column in columns)
+    metrics = _metrics(tables)
+    outcomes = tables.outcomes.select("customer_id", "period_start", "period_end", *measured)
+    for column in OUTCOMES:
+        if column not in measured:
+            outcomes = outcomes.with_columns(nw.lit(None, nw.Float64).alias(column))
+    schema = tables.surveys.collect_schema().names()
+    surveys = tables.surveys
+    if "answered_at" not in schema:
+        surveys = surveys.with_columns(answered_at=nw.lit(None, nw.Datetime("us")))
+    surveys = surveys.select("response_id", "customer_id", "metric", "score", "answered_at")
+    answered = surveys.filter(~nw.col("score").is_null())
+    pairs = answered.join(outcomes.select("customer_id", "period_start", "period_end"), on="customer_id", how="inner")
+    placed = pairs.with_columns(
+        place=nw.when(nw.col("answered_at").is_null())
+        .then(nw.lit("undated"))
+        .when(nw.col("answered_at") < nw.col("period_start"))
+        .then(nw.lit("before"))
+        .when(nw.col("answered_at").dt.date() <= nw.col("period_end").dt.date())
+        .then(nw.lit("inside"))
+        .otherwise(nw.lit("after"))
+    )
+    found = set(placed.select("place").unique().collect()["place"].to_list())
+    timing: Timing = "before" if "before" in found else "inside" if "inside" in found else "undated"
+    chosen = placed.filter(nw.col("place") == timing)
+    if timing == "before":  # each answer speaks for the next outcome period only
+        following = chosen.group_by("response_id").agg(nw.col("period_start").min())
+        chosen = chosen.join(following, on=["response_id", "period_start"], how="inner")
+    answers = (
+        chosen.group_by("customer_id", "period_start")
+        .agg(
+            *(nw.when(nw.col("metric") == metric).then(nw.col("score")).mean().alias(metric) for metric in metrics),
+            *(
+                nw.when(nw.col("metric") == metric).then(nw.col("score")).count().cast(nw.Int64).alias(f"{metric}_answers")
+                for metric in metrics
+            ),
+        )
+        .select("customer_id", "period_start", *metrics, *(f"{metric}_answers" for metric in metrics))
+    )
+    declared = list(dict.fromkeys([*tables.controls, *tables.segments]))
+    customers = tables.customers.select("customer_id", nw.col("joined_on"), *declared)
+    grid = (
+        outcomes.join(customers, on="customer_id", how="inner")
+        .with_columns(
+            period=_period_of("period_start", period) - 1,
+            at_risk=nw.lit(1),
+            tenure=(_period_of("period_start", period) - _period_of("joined_on", period)).cast(nw.Float64),
+        )
+        .with_columns(log_tenure=(nw.max_horizontal(nw.col("tenure"), nw.lit(0.0)) + 1).log())
+    )
+    for column in OUTCOMES:
+        grid = grid.with_columns(nw.col(column).cast(nw.Float64))
+    if "retained" in measured:
+        for column in ("orders", "revenue", "margin"):
+            grid = grid.with_columns(nw.when(nw.col("retained") == 0).then(nw.col(column) * 0.0).otherwise(nw.col(column)).alias(column))
+    grid = tables.materialise(grid)
+    rows = _collect(grid.join(answers, on=["customer_id", "period_start"], how="inner"), ["customer_id", "period"])
+    if rows.empty:
+        raise InputError(
+            "a panel must have answers of customers that are in outcomes; none is left. Check that customer_id is written alike in both."
+        )
+    rows.insert(0, "customer", pd.factorize(rows["customer_id"], sort=True)[0].astype(np.int64))
+    kept_columns = ["customer_id", "period_start", "period_end", "joined_on", "at_risk"]
+    last = int(rows["period"].max()) + 1
+    at_end = _collect(grid.filter((nw.col("period") == last - 1)), ["customer_id"])
+    still = at_end["retained"].fillna(1.0) > 0
+    active = at_end.loc[still].drop(columns=[*kept_columns, *OUTCOMES], errors="ignore").assign(weight=1.0)
+    latest = rows.groupby("customer_id")[list(metrics)].last()
+    for metric in metrics:
+        active[f"last_{metric}"] = latest[metric].reindex(at_end.loc[still, "customer_id"]).to_numpy()
+        active[f"{metric}_age"] = np.where(active[f"last_{metric}"].notna(), 1.0, np.nan)
+    read = int(surveys.select(nw.len()).collect()["len"][0])
+    silent = read - int(answered.select(nw.len()).collect()["len"][0])
+    kept = int(rows[[f"{metric}_answers" for metric in metrics]].to_numpy().sum())
+    used = int(chosen.select("response_id").unique().select(nw.len()).collect()["len"][0])
+    undated_copies = kept - used
+    accounting = pd.DataFrame(
+        [
+            ("answers", "read", read),
+            ("answers", "invited, no answer", -silent),
+            ("answers", "no outcome period for this answer", -(read - silent - used)),
+            ("answers", "kept", used),
+            ("panel", "the same answer for further outcome periods", undated_copies),
+            ("panel", "merged with another answer of the same customer and period", len(rows) - kept),
+            ("panel", "rows", len(rows)),
+        ],
+        columns=["stage", "reason", "rows"],
+    )
+    accounting = accounting[(accounting["rows"] != 0) | accounting["reason"].isin(["read", "kept", "rows"])].reset_index(drop=True)
+    config = tables.config
+    typed = _typed(rows.drop(columns=[column for column in kept_columns if column in rows]), declared)
+    return Panel(
+        rows=typed,
+        base=_base_of_outcomes(grid, declared),
+        active=_typed(active, declared),
+        accounting=accounting,
+        period=period,
+        last_period=last,
+        timing=timing,
+        metrics=metrics,
+        controls=tuple(tables.controls),
+        history=("log_tenure",) if typed["log_tenure"].nunique() > 1 else (),
+        segments=tuple(tables.segments),
+        currency=config.currency or "",
+        score_ranges={metric: config.score_range(metric) for metric in metrics},
+        value_terms=_value_terms(tables),
+        retention=_retention_rule(tables) if "retained" in measured else "",
+        outcomes=measured,
+    )
+
+
+def _base_of_outcomes(grid: nw.LazyFrame, declared: Sequence[str]) -> pd.DataFrame:
+    for column in HISTORY:
+        if column not in grid.collect_schema().names():
+            grid = grid.with_columns(nw.lit(None, nw.Float64).alias(column))
+    return _base(grid, declared)
+
+
+def label_periods(rows: pd.DataFrame, period: periods.Period) -> pd.Series:
+    """Labels (``2026Q3``) of the column ``period`` of a panel's table, shape (rows,)."""
+    return rows["period"].map(lambda index: periods.label(index, period))
+
+
+def window(panel: Panel) -> tuple[dt.date, dt.date]:
+    """First day of the first answer's period and last day of the last outcome's period."""
+    return periods.start(int(panel.rows["period"].min()), panel.period), periods.end(panel.last_period, panel.period)

@@ -1,0 +1,18 @@
+"""What customers are worth, and what a point of satisfaction adds."""
+
+from cxroi.value.estimates import COLUMNS, Estimates, estimate
+from cxroi.value.lifetime import CustomerValue, lifetime_value, score_bands
+from cxroi.value.persistence import Persistence, estimate_persistence
+from cxroi.value.response import MarginResponse
+
+__all__ = [
+    "COLUMNS",
+    "CustomerValue",
+    "Estimates",
+    "MarginResponse",
+    "Persistence",
+    "estimate",
+    "estimate_persistence",
+    "lifetime_value",
+    "score_bands",
+]

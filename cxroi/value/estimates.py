@@ -1,0 +1,210 @@
+"""The standard estimates of a company: every outcome, every score, every method, one tidy table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from cxroi.linkage import Linkage, standard_linkages, unit
+from cxroi.panel import Panel
+from cxroi.value.lifetime import CustomerValue, value_from_linkages
+
+COLUMNS = (
+    "outcome",
+    "exposure",
+    "estimand",
+    "method",
+    "segment",
+    "estimate",
+    "std_error",
+    "conf_low",
+    "conf_high",
+    "unit",
+    "n_obs",
+    "n_clusters",
+    "evidence",
+    "headline",
+)
+DRAWS = 1000
+DIGITS = 10  # significant; more would show the order of summation
+MONTHS_OF_A_QUARTER = 3
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Linkages of every score and the value of a point, fitted once.
+
+    ``linkages[exposure][outcome, method]`` is a ``Linkage`` or the reason why there is none; ``values[exposure]`` a ``CustomerValue`` or a
+    reason.
+    """
+
+    panel: Panel
+    linkages: dict[str, dict[tuple[str, str], Linkage | str]]
+    values: dict[str, CustomerValue | str]
+
+    def __repr__(self) -> str:
+        return repr(self.tidy())
+
+    def tidy(self) -> pd.DataFrame:
+        """The columns of ``estimates.csv``, a row an estimate; see ``docs/contract`` for their meaning."""
+        return self._table.copy()
+
+    @cached_property
+    def _table(self) -> pd.DataFrame:
+        rows: list[dict[str, object]] = []
+        for exposure, found in self.linkages.items():
+            for (outcome, method), linkage in found.items():
+                rows += _linkage_rows(outcome, exposure, method, linkage, found, self.panel.currency)
+            rows += _value_rows(exposure, self.values[exposure], self.panel)
+        table = pd.DataFrame(rows, columns=list(COLUMNS))
+        for column in ("estimate", "std_error", "conf_low", "conf_high"):
+            table[column] = [float(f"{value:.{DIGITS}g}") for value in table[column].astype(float)]
+        table["n_obs"] = table["n_obs"].astype("Int64")
+        table["n_clusters"] = table["n_clusters"].astype("Int64")
+        return table
+
+    def glance(self) -> pd.DataFrame:
+        """The headline rows only."""
+        table = self._table
+        return table[table["headline"]].reset_index(drop=True)
+
+    def checks(self) -> pd.DataFrame:
+        """Checks of every adjusted equation: ``outcome, exposure, name, verdict, number, advice``."""
+        parts = [
+            linkage.checks().assign(outcome=outcome, exposure=exposure)
+            for exposure, found in self.linkages.items()
+            for (outcome, method), linkage in found.items()
+            if isinstance(linkage, Linkage) and method == "adjusted"
+        ]
+        columns = ["outcome", "exposure", "name", "verdict", "number", "advice"]
+        return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+    def to_csv(self, path: str) -> None:
+        """Write ``estimates.csv``."""
+        self._table.assign(headline=self._table["headline"].map({True: "true", False: "false"})).to_csv(
+            path, index=False, lineterminator="\n"
+        )
+
+
+def estimate(panel: Panel, *, seed: int = 20, draws: int = DRAWS) -> Estimates:
+    """All standard linkage estimates of a panel: raw and adjusted for every score and outcome, and the value of a point.
+
+    Parameters
+    ----------
+    panel : Panel
+    seed : int
+        Of the draws behind the value of a point.
+    draws : int
+
+    Returns
+    -------
+    Estimates
+    """
+    linkages = {exposure: standard_linkages(panel, exposure) for exposure in panel.metrics}
+    values: dict[str, CustomerValue | str] = {}
+    for exposure, found in linkages.items():
+        if panel.value_terms is None:
+            values[exposure] = "no value: {horizon_months, annual_discount_rate} in dataset.yaml"
+        elif panel.period != "quarter":
+            values[exposure] = "lifetime value is computed from a quarterly panel"
+        else:
+            terms = (-(-panel.value_terms[0] // MONTHS_OF_A_QUARTER), panel.value_terms[1])
+            generator = np.random.default_rng(seed)
+            values[exposure] = value_from_linkages(panel, found, exposure, terms, generator=generator, seed=seed, draws=draws)
+    return Estimates(panel, linkages, values)
+
+
+def _row(**values: object) -> dict[str, object]:
+    empty: dict[str, object] = dict.fromkeys(COLUMNS)
+    return empty | {"segment": "all", "headline": False} | values
+
+
+def _linkage_rows(
+    outcome: str,
+    exposure: str,
+    method: str,
+    linkage: Linkage | str,
+    found: dict[tuple[str, str], Linkage | str],
+    currency: str,
+) -> list[dict[str, object]]:
+    common = {"outcome": outcome, "exposure": exposure}
+    adjusted = found[outcome, "adjusted"]
+    if isinstance(linkage, str):
+        if method == "adjusted" and found.get((outcome, "raw")) == linkage:
+            return []  # said once
+        return [_row(**common, estimand="ame", method=f"not estimated: {linkage}", unit=unit(outcome, currency))]
+    errors = linkage.marginal_effect().iloc[0]
+    shown = "firth" if linkage.separated and method == "raw" else f"{method} (firth)" if linkage.separated else method
+    counts = {"n_obs": linkage.fitted.n_obs, "n_clusters": linkage.n_clusters, "evidence": linkage.evidence}
+    if linkage.separated:
+        counts["evidence"] = "association"
+    headline = method == "adjusted" if isinstance(adjusted, Linkage) else method == "raw"
+    rows = []
+    if linkage.separated and headline:
+        reason = f"not estimated: {', '.join(linkage.separated)} predict who stays without error, so no finite effect exists"
+        rows.append(_row(**common, estimand="ame", method=reason, unit=unit(outcome, currency)))
+    rows.append(
+        _row(
+            **common,
+            estimand="ame",
+            method=shown,
+            estimate=errors["estimate"],
+            std_error=errors["std_error"],
+            conf_low=errors["conf_low"],
+            conf_high=errors["conf_high"],
+            unit=errors["unit"],
+            headline=headline and not linkage.separated,
+            **counts,
+        )
+    )
+    term = linkage.tidy().set_index("term")
+    if outcome in ("retained", "orders") and exposure in term.index and linkage.fitted.family != "gaussian":
+        coefficient = term.loc[exposure]
+        rows.append(
+            _row(
+                **common,
+                estimand="odds_ratio" if outcome == "retained" else "rate_ratio",
+                method=shown,
+                estimate=np.exp(coefficient["estimate"]),
+                std_error=np.exp(coefficient["estimate"]) * coefficient["std_error"],
+                conf_low=np.exp(coefficient["conf_low"]),
+                conf_high=np.exp(coefficient["conf_high"]),
+                unit="ratio per point",
+                **counts,
+            )
+        )
+    return rows
+
+
+def _value_rows(exposure: str, value: CustomerValue | str, panel: Panel) -> list[dict[str, object]]:
+    common = {"outcome": "ltv", "exposure": exposure, "unit": panel.currency or "currency"}
+    reason = value if isinstance(value, str) else value.reason
+    if isinstance(value, str) or reason:
+        return [_row(**common, estimand="ame", method=f"not estimated: {reason}")]
+    assert value.margin is not None
+    counts = {"n_obs": value.margin.fitted.n_obs, "n_clusters": value.margin.n_clusters, "evidence": value.evidence}
+    rows = []
+    for estimand, fading in (("ame", False), ("ame_fading", True)):
+        if fading and value.persistence is None:
+            missing = "not estimated: too few customers answered in four quarters or more to see how a gain fades"
+            rows.append(_row(**common, estimand=estimand, method=missing))
+            continue
+        draws = value.point_draws(fading=fading)
+        low, high = np.quantile(draws[1:], [0.025, 0.975])
+        rows.append(
+            _row(
+                **common,
+                estimand=estimand,
+                method=value.margin.method,
+                estimate=draws[0],
+                std_error=draws[1:].std(ddof=1),
+                conf_low=low,
+                conf_high=high,
+                headline=not fading,
+                **counts,
+            )
+        )
+    return rows

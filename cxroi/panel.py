@@ -265,6 +265,7 @@ def _grid(tables: Tables, activity: nw.LazyFrame, period: periods.Period, span: 
             tenure=(nw.col("period") - nw.col("joined")).cast(nw.Float64),
             orders_now=nw.col("orders").cast(nw.Float64),
             margin_now=nw.col("margin"),
+            periods_before=before.cast(nw.Float64),
             orders_before=nw.when(before > 0).then((nw.col("orders_so_far") - nw.col("orders")) / before).otherwise(0.0),
             margin_before=nw.when(before > 0).then((nw.col("margin_so_far") - nw.col("margin")) / before).otherwise(0.0),
             periods_since_order=(nw.col("period") - nw.max_horizontal(nw.col("last_ordered").fill_null(0), known_since - 1)).cast(nw.Float64),
@@ -290,6 +291,7 @@ def _grid(tables: Tables, activity: nw.LazyFrame, period: periods.Period, span: 
             "margin_now",
             "orders_before",
             "margin_before",
+            "periods_before",
             *HISTORY,
             *dict.fromkeys([*tables.controls, *tables.segments]),
         )

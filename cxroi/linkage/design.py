@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import keyword
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ import pandas as pd
 
 from cxroi import periods
 from cxroi.linkage.fit import Floats, Ints, independent_columns
+from cxroi.linkage.history import NET_COLUMNS, NetHistory, learn_history
 from cxroi.panel import Panel
 
 FEWEST_ROWS_OF_A_LEVEL = 30
@@ -30,6 +31,7 @@ class Preparation:
     aliases: dict[str, str]
     periods: tuple[int, ...]
     period: periods.Period
+    net: NetHistory | None = None
 
     def apply(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The same rows with numbers without gaps, categorical controls and ``period_label``; shape (rows, more columns)."""
@@ -45,11 +47,13 @@ class Preparation:
         labels = [periods.label(index, self.period) for index in self.periods]
         if "period" in rows:
             prepared["period_label"] = pd.Categorical(rows["period"].map(lambda index: periods.label(index, self.period)), categories=labels)
+        if self.net is not None:
+            prepared[list(NET_COLUMNS)] = self.net.columns(rows)
         return prepared.rename(columns=self.aliases)
 
 
-def prepare(panel: Panel, rows: pd.DataFrame) -> Preparation:
-    """Learn from the rows of a fit how to treat gaps and rare levels."""
+def prepare(panel: Panel, rows: pd.DataFrame, exposure: str) -> Preparation:
+    """Learn from the rows of a fit how to treat gaps, rare levels and purchase history."""
     medians: dict[str, float] = {}
     levels: dict[str, tuple[str, ...]] = {}
     with_gaps: list[str] = []
@@ -67,12 +71,15 @@ def prepare(panel: Panel, rows: pd.DataFrame) -> Preparation:
                 with_gaps.append(column)
     for column in panel.history:
         medians[column] = 0.0
-    return Preparation(medians, tuple(with_gaps), levels, aliases, tuple(sorted(rows["period"].unique())), panel.period)
+    return Preparation(
+        medians, tuple(with_gaps), levels, aliases, tuple(sorted(rows["period"].unique())), panel.period, learn_history(rows, exposure)
+    )
 
 
 def adjusted_terms(panel: Panel, rows: pd.DataFrame, preparation: Preparation) -> str:
-    """Right-hand side after the exposure: history, declared controls and period effects."""
-    terms = [column for column in panel.history if rows[column].nunique() > 1]
+    """Right-hand side after the exposure: tenure, purchase history net of satisfaction, declared controls and period effects."""
+    history = ("log_tenure", *NET_COLUMNS) if preparation.net is not None else panel.history
+    terms = [column for column in history if column in NET_COLUMNS or rows[column].nunique() > 1]
     for column in panel.controls:
         name = preparation.aliases.get(column, column)
         if column in preparation.levels:
@@ -110,6 +117,15 @@ class Design:
     kept: Ints
     spec: Any
 
+    def with_history(self, rows: pd.DataFrame, net: NetHistory) -> Design:
+        """The same design with purchase history net of other slopes; ``rows`` are those of the matrix."""
+        matrix = self.matrix.copy(order="F")
+        columns = net.columns(rows)
+        for name in NET_COLUMNS:
+            if name in self.columns:
+                matrix[:, self.columns.index(name)] = columns[name]
+        return replace(self, matrix=matrix, preparation=replace(self.preparation, net=net))
+
     @cached_property
     def shift(self) -> Floats | None:
         """Change of every row's columns when the score rises by one point, shape (k,), or None if it differs between rows."""
@@ -125,13 +141,17 @@ class Design:
         return _matrix(self.spec, self.preparation.apply(rows))[:, self.kept]
 
     def shifted(self, rows: pd.DataFrame) -> Floats:
-        """The same columns with the score one point higher, shape (rows, k)."""
-        return self.at(rows.assign(**{self.exposure: rows[self.exposure] + 1.0}))
+        """The same columns with the score one point higher and everything else, history too, as it is, shape (rows, k)."""
+        prepared = self.preparation.apply(rows)
+        return _matrix(self.spec, prepared.assign(**{self.exposure: prepared[self.exposure] + 1.0}))[:, self.kept]
 
 
-def build_design(panel: Panel, rows: pd.DataFrame, right_hand_side: str, exposure: str) -> Design:
+def build_design(
+    panel: Panel, rows: pd.DataFrame, right_hand_side: str, exposure: str, *, preparation: Preparation | None = None
+) -> Design:
     """Design of the rows (all with an answer) for a right-hand side such as ``nps + log_tenure + plan``."""
-    preparation = prepare(panel, rows)
+    if preparation is None:
+        preparation = prepare(panel, rows, exposure)
     prepared = preparation.apply(rows)
     model_matrix = formulaic.Formula(right_hand_side).get_model_matrix(prepared, ensure_full_rank=True)
     names = [str(name) for name in model_matrix.columns]

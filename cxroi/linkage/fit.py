@@ -8,7 +8,7 @@ reference for anything that is not here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 BLOCK_ROWS = 65_536
+TOLERANCE = 1e-11  # of the squared Newton step in the metric of the information
 LARGEST_PREDICTOR = 700.0  # exp() of more overflows a float
 
 
@@ -85,8 +86,8 @@ def fit(
     *,
     family: Family,
     weights: Floats | None = None,
+    start: Floats | None = None,
     max_iterations: int = 60,
-    tolerance: float = 1e-11,
 ) -> Fit:
     """Fit ``E[outcome] = inverse link(design @ coefficients)``.
 
@@ -100,6 +101,8 @@ def fit(
         Integer code of the cluster of each row, sorted.
     weights : array, shape (N,), optional
         Weight of each row in the score equations.
+    start : array, shape (k,), optional
+        Coefficients of a nearby fit, to start from.
 
     Returns
     -------
@@ -120,7 +123,7 @@ def fit(
     if np.any(np.diff(clusters) < 0):
         raise ValueError("rows must be sorted by cluster")
     n, k = design.shape
-    coefficients = _start(design, outcome, family, weights)
+    coefficients = _start(design, outcome, family, weights) if start is None else start.copy()
     predictor = design @ coefficients
     objective = _objective(predictor, outcome, family, weights)
     converged = False
@@ -144,7 +147,7 @@ def fit(
             taken /= 2
         coefficients = coefficients + taken * step
         predictor, objective = trial, trial_objective
-        if decrement < tolerance * max(1.0, abs(objective) / n) or family == "gaussian":
+        if abs(decrement) < TOLERANCE * max(1.0, abs(objective) / n) or family == "gaussian":
             converged = taken == 1.0
             break
     fitted = mean(predictor, family)
@@ -218,6 +221,22 @@ def joint_covariance(fits: Sequence[Fit]) -> Floats:
             _, mine, theirs = np.intersect1d(first.clusters, second.clusters, assume_unique=True, return_indices=True)
             blocks[i][j] = first.influence[mine].T @ second.influence[theirs]
     return np.block(blocks)
+
+
+def with_nuisance(fitted: Fit, slopes: Floats, nuisance: Floats, clusters: Ints) -> Fit:
+    """Add the sampling error of a number that the design was built with.
+
+    Parameters
+    ----------
+    slopes : array, shape (k,)
+        Change of the coefficients per unit of that number.
+    nuisance : array, shape (G',)
+        Contribution of each of ``clusters`` (codes, shape (G',)) to that number.
+    """
+    influence = fitted.influence.copy()
+    _, mine, theirs = np.intersect1d(fitted.clusters, clusters, assume_unique=True, return_indices=True)
+    influence[mine] += np.outer(nuisance[theirs], slopes)
+    return replace(fitted, influence=influence, covariance=influence.T @ influence)
 
 
 def _start(design: Floats, outcome: Floats, family: Family, weights: Floats | None) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +15,8 @@ from scipy import stats
 from cxroi.errors import InputError
 from cxroi.linkage.design import Design, adjusted_terms, build_design, prepare
 from cxroi.linkage.effects import Effect, Slopes, average_effect, average_product_effect, level_shift
-from cxroi.linkage.fit import Family, Fit, Floats, Ints, fit, joint_covariance, mean
+from cxroi.linkage.fit import Family, Fit, Floats, Ints, fit, joint_covariance, mean, with_nuisance
+from cxroi.linkage.history import NetHistory
 from cxroi.linkage.ladder import Rung, grade
 from cxroi.linkage.separation import firth, separating_direction
 from cxroi.linkage.weights import Calibration, calibrate
@@ -32,6 +33,7 @@ FEW_CLUSTERS = 40
 SUSPICIOUS_PREDICTOR = 15.0
 MOST_NEGATIVE_ROWS = 0.05
 CONFIDENCE = 0.95
+LARGEST_GAIN = 0.9  # of the netting map; keeps a noisy fixed point from running away
 
 
 @dataclass(frozen=True)
@@ -341,9 +343,19 @@ def fit_linkage(
 
 
 def fit_outcome(
-    panel: Panel, outcome: str, design: Design, *, weights: Literal["base", "none"] = "base", retention: Linkage | None = None
+    panel: Panel,
+    outcome: str,
+    design: Design,
+    *,
+    weights: Literal["base", "none"] = "base",
+    retention: Linkage | None = None,
+    calibration: Calibration | None = None,
+    start: Floats | None = None,
 ) -> Linkage:
-    """Fit an outcome on a design that is there already; an empty exposure fits history and controls alone."""
+    """Fit an outcome on a design that is there already; an empty exposure fits history and controls alone.
+
+    ``calibration`` and ``start`` save work where they are known from a sister equation.
+    """
     exposure = design.exposure
     rows = _answered(panel, exposure)
     usable = rows[outcome].notna().to_numpy()
@@ -356,10 +368,13 @@ def fit_outcome(
     family = FAMILIES[outcome]
     if outcome in ("margin", "revenue") and (float((target < 0).mean()) > MOST_NEGATIVE_ROWS or target.mean() <= 0):
         family = "gaussian"
-    fitted, separated = _fit_or_firth(matrix, target, clusters, family, design)
+    fitted, separated = _fit_or_firth(matrix, target, clusters, family, design.columns, start)
     others = [name for name in design.columns if name not in ("Intercept", exposure)]
     adjusted = bool(others) and weights == "base"
-    calibration = _calibrate(panel, rows) if adjusted else Calibration(np.ones(len(rows)), float(len(rows)), 0.0, 0.0, 0)
+    if not adjusted:
+        calibration = Calibration(np.ones(len(rows)), float(len(rows)), 0.0, 0.0, 0)
+    elif calibration is None:
+        calibration = _calibrate(panel, rows)
     return Linkage(
         panel=panel,
         formula=f"{outcome} ~ {design.right_hand_side}",
@@ -421,27 +436,96 @@ def standard_linkages(panel: Panel, exposure: str, *, methods: Sequence[str] = (
     rows = _answered(panel, exposure)
     found: dict[tuple[str, str], Linkage | str] = {}
     for method in methods:
-        extra = adjusted_terms(panel, rows, prepare(panel, rows)) if method == "adjusted" else ""
+        preparation = prepare(panel, rows, exposure)
+        extra = adjusted_terms(panel, rows, preparation) if method == "adjusted" else ""
         if method == "adjusted" and not extra:
             found |= {(outcome, method): "no controls, history or periods to hold fixed" for outcome in STANDARD_OUTCOMES}
             continue
-        design = build_design(panel, rows, " + ".join(part for part in (exposure, extra) if part), exposure)
-        retention: Linkage | None = None
-        for outcome in STANDARD_OUTCOMES:
-            reason = not_estimable(panel, outcome, exposure)
-            if not reason and outcome == "margin" and rows["retained"].notna().any():
-                if retention is None:
-                    reason = "retention cannot be estimated, and margin counts those who left as 0"
-                elif retention.separated:
-                    reason = "retention is predicted perfectly, and margin counts those who left as 0"
-            if reason:
-                found[outcome, method] = reason
-                continue
-            linkage = fit_outcome(panel, outcome, design, retention=retention)
+        right = " + ".join(part for part in (exposure, extra) if part)
+        design = build_design(panel, rows, right, exposure, preparation=preparation)
+        reasons = {outcome: not_estimable(panel, outcome, exposure) for outcome in STANDARD_OUTCOMES}
+        if not reasons["margin"] and rows["retained"].notna().any() and reasons["retained"]:
+            reasons["margin"] = "retention cannot be estimated, and margin counts those who left as 0"
+        for outcome, linkage in _fit_standard(panel, rows, design, reasons).items():
             found[outcome, method] = linkage
-            if outcome == "retained":
-                retention = linkage
     return found
+
+
+def _fit_standard(panel: Panel, rows: pd.DataFrame, plain: Design, reasons: dict[str, str]) -> dict[str, Linkage | str]:
+    """Retention, orders and margin on one design; purchase history in it net of the orders' own slope, found as a fixed point."""
+    found: dict[str, Linkage | str] = {outcome: reason for outcome, reason in reasons.items() if reason}
+    net = plain.preparation.net
+    nets = net is not None and net.nets and "orders_now_net" in plain.columns and not reasons["orders"]
+    design, slope, nuisance = plain, 0.0, None
+    if not reasons["orders"]:
+        orders = fit_outcome(panel, "orders", plain)
+        if nets:
+            assert net is not None
+            orders, nuisance = _net_orders(panel, rows, plain, orders, net)
+            design = orders.design
+            slope = design.preparation.net.order_slope if design.preparation.net is not None else 0.0
+        found["orders"] = orders
+    calibration = next((linkage.calibration for linkage in found.values() if isinstance(linkage, Linkage)), None)
+    retention: Linkage | None = None
+    if not reasons["retained"]:
+        retention = fit_outcome(panel, "retained", design, calibration=calibration)
+        if nuisance is not None and not retention.separated:
+            before = fit_outcome(panel, "retained", plain, calibration=calibration, start=retention.fitted.coefficients)
+            retention = _with_slope_error(retention, before, slope, nuisance)
+        found["retained"] = retention
+        calibration = retention.calibration
+    if not reasons["margin"] and retention is not None and retention.separated:
+        found["margin"] = "retention is predicted perfectly, and margin counts those who left as 0"
+    elif not reasons["margin"]:
+        margin = fit_outcome(panel, "margin", design, retention=retention, calibration=calibration)
+        if nuisance is not None:
+            before = fit_outcome(panel, "margin", plain, retention=retention, calibration=calibration, start=margin.fitted.coefficients)
+            if margin.fitted.family == "poisson":
+                assert design.preparation.net is not None
+                basket_slope = _slope(margin) - slope
+                netted = design.with_history(rows, replace(design.preparation.net, basket_slope=basket_slope))
+                margin = fit_outcome(
+                    panel, "margin", netted, retention=retention, calibration=calibration, start=margin.fitted.coefficients
+                )
+            margin = _with_slope_error(margin, before, slope, nuisance)
+        found["margin"] = margin
+    return {outcome: found[outcome] for outcome in STANDARD_OUTCOMES}
+
+
+def _net_orders(
+    panel: Panel, rows: pd.DataFrame, plain: Design, at_zero: Linkage, net: NetHistory
+) -> tuple[Linkage, tuple[Floats, Ints]]:
+    """Orders with history net of the orders' own slope: the fixed point of the (nearly linear) map from assumed to fitted slope.
+
+    Returns the equation and the contribution of each customer to the slope (values and codes).
+    """
+    first = _slope(at_zero)
+    assumed = first if first != 0 else 1e-6
+    start = at_zero.fitted.coefficients
+    at_first = fit_outcome(
+        panel, "orders", plain.with_history(rows, replace(net, order_slope=assumed)), calibration=at_zero.calibration, start=start
+    )
+    response = (at_first.fitted.coefficients - start) / assumed
+    position = plain.columns.index(plain.exposure)
+    gain = min(float(response[position]), LARGEST_GAIN)
+    fixed = first / (1.0 - gain)
+    design = plain.with_history(rows, replace(net, order_slope=fixed))
+    linkage = fit_outcome(panel, "orders", design, calibration=at_zero.calibration, start=at_first.fitted.coefficients)
+    contribution = linkage.fitted.influence[:, position] / (1.0 - gain)
+    fitted = with_nuisance(linkage.fitted, response, contribution, linkage.fitted.clusters)
+    return replace(linkage, fitted=fitted), (contribution, linkage.fitted.clusters)
+
+
+def _with_slope_error(linkage: Linkage, before: Linkage, slope: float, nuisance: tuple[Floats, Ints]) -> Linkage:
+    """Add the sampling error of the slope that history is net of."""
+    if slope == 0 or before.fitted.family != linkage.fitted.family:
+        return linkage
+    response = (linkage.fitted.coefficients - before.fitted.coefficients) / slope
+    return replace(linkage, fitted=with_nuisance(linkage.fitted, response, *nuisance))
+
+
+def _slope(linkage: Linkage) -> float:
+    return float(linkage.fitted.coefficients[linkage.design.columns.index(linkage.exposure)])
 
 
 def base_level(panel: Panel, outcome: str, rows: pd.DataFrame) -> tuple[float, float] | None:
@@ -471,13 +555,13 @@ def _answered(panel: Panel, exposure: str) -> pd.DataFrame:
 
 
 def _fit_or_firth(
-    matrix: Floats, target: Floats, clusters: Ints, family: Family, design: Design
+    matrix: Floats, target: Floats, clusters: Ints, family: Family, names: Sequence[str], start: Floats | None
 ) -> tuple[Fit, tuple[str, ...]]:
-    fitted = fit(matrix, target, clusters, family=family)
+    fitted = fit(matrix, target, clusters, family=family, start=start)
     if family == "logit" and (fitted.largest_predictor > SUSPICIOUS_PREDICTOR or not fitted.converged):
         direction = separating_direction(matrix, target)
         if direction is not None:
-            columns = tuple(design.columns[index] for index in np.flatnonzero(direction) if design.columns[index] != "Intercept")
+            columns = tuple(names[index] for index in np.flatnonzero(direction) if names[index] != "Intercept")
             return firth(matrix, target, clusters), columns or ("Intercept",)
     return fitted, ()
 

@@ -28,7 +28,7 @@ COLUMNS = (
     "evidence",
     "headline",
 )
-DRAWS = 1000
+DRAWS = 500
 DIGITS = 10  # significant; more would show the order of summation
 MONTHS_OF_A_QUARTER = 3
 

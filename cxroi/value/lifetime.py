@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
-REPRESENTATIVES = 1000
-LEVEL_ROWS = 2000
+REPRESENTATIVES = 400
+FEWEST_OF_A_BAND = 50
+LEVEL_ROWS = 1000
 MOST_QUARTERS = 80
 QUARTERS_OF_A_YEAR = 4
 SECANT_POINTS = 0.5  # a case's gains are of this order; the response is exact for a constant gain of this size
@@ -212,7 +213,7 @@ class CustomerValue:
 
 
 def lifetime_value(
-    panel: Panel, *, exposure: str = "nps", horizon_quarters: int, annual_discount_rate: float, seed: int, draws: int = 1000
+    panel: Panel, *, exposure: str = "nps", horizon_quarters: int, annual_discount_rate: float, seed: int, draws: int = 500
 ) -> CustomerValue:
     """Lifetime value per customer, per score band and per point of the score.
 
@@ -326,7 +327,7 @@ def _observed_range(panel: Panel, exposure: str) -> tuple[float, float]:
 
 
 def _representatives(value: CustomerValue) -> pd.DataFrame:
-    """At most 1,000 active customers, spread evenly over the predicted hazard within score bands, with their share as ``share``."""
+    """About 400 active customers, spread evenly over the predicted hazard within score bands, with their share as ``share``."""
     active = value.panel.active.assign(band=score_bands(value.panel, value.exposure).to_numpy())
     assert value.margin is not None
     score = active[f"last_{value.exposure}"] if value.exposure else pd.Series(0.0, index=active.index)
@@ -335,7 +336,7 @@ def _representatives(value: CustomerValue) -> pd.DataFrame:
         members = active[active["band"] == band]
         if members.empty:
             continue
-        wanted = max(min(len(members), round(REPRESENTATIVES * len(members) / len(active))), min(len(members), 100))
+        wanted = max(min(len(members), round(REPRESENTATIVES * len(members) / len(active))), min(len(members), FEWEST_OF_A_BAND))
         keys = [column for column in ("log_orders_now", "log_orders_before", "log_tenure") if column in members]
         ordered = members.assign(score_key=score[members.index]).sort_values([*keys, "score_key"], kind="stable")
         chosen = ordered.iloc[((np.arange(wanted) + 0.5) * len(members) / wanted).astype(int)].drop(columns="score_key")
@@ -433,7 +434,7 @@ def _run_forward(value: CustomerValue, quarters: int) -> _Paths:
     ]
     age = people["log_tenure"].to_numpy() if "log_tenure" in people else np.zeros(len(people))
 
-    def at(quarter: int, gain: Floats | float) -> list[Floats]:
+    def at(quarter: int, gain: Floats | float, *, with_orders: bool = False) -> list[Floats]:
         if not exposure:
             scores_now, base = None, now
         else:
@@ -444,6 +445,7 @@ def _run_forward(value: CustomerValue, quarters: int) -> _Paths:
         return [
             _mean(predictor + slope_[:, None] * moved + ageing_[:, None] * older, equation)
             for predictor, slope_, ageing_, equation in zip(base, slope, ageing, equations, strict=True)
+            if with_orders or equation.outcome != "orders"
         ]
 
     fade = None if value.persistence is None else np.r_[value.persistence.fade, value.persistence.fade_draws][:, None]
@@ -454,7 +456,7 @@ def _run_forward(value: CustomerValue, quarters: int) -> _Paths:
     by_band = np.zeros((size[0], quarters, len(bands)))
     members = [(people["band"] == band).to_numpy() for band in bands]
     for quarter in range(1, quarters + 1):
-        parts = at(quarter, 0.0)
+        parts = at(quarter, 0.0, with_orders=True)
         keep, spend = parts[0], parts[-1]
         survive = survive * keep
         margin = survive * spend

@@ -1,0 +1,125 @@
+"""Purchase history as a control, net of what past satisfaction explains.
+
+Customers differ for reasons nobody records, and past orders show it. But past orders also carry the effect of past satisfaction, and
+satisfaction lasts: holding plain history fixed takes away part of the very effect that is sought (in a simulated company with a known effect
+and nothing to adjust for, half of it). So history enters as the posterior mean of a customer's own order rate, given the orders that were seen
+and the orders that satisfaction made us expect: ``log((a + orders) / (a + expected))`` with ``expected ∝ exp(slope · correlation · score)``.
+The slope is the very coefficient that is sought, found as a fixed point; the correlation of today's answer with earlier satisfaction comes
+from repeated answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from cxroi.linkage.fit import Floats
+
+NET_COLUMNS = ("orders_now_net", "orders_before_net", "basket_net")
+SOURCES = ("orders_now", "margin_now", "orders_before", "margin_before", "periods_before")
+FEWEST_PAIRS = 100
+SMALLEST_SHAPE, LARGEST_SHAPE = 0.05, 50.0
+
+
+@dataclass(frozen=True)
+class NetHistory:
+    """How past orders and baskets are compared with what the score explains.
+
+    Attributes
+    ----------
+    exposure : str
+        Score, or empty.
+    correlations : tuple of float
+        Of answers 1, 2, … periods apart.
+    order_rate, order_shape : float
+        Mean orders per period, and shape of the gamma spread of customers' own rates.
+    basket : float
+        Mean margin per order (currency).
+    order_slope, basket_slope : float
+        Change per point of the log of orders, and of the log of margin per order, that history is net of.
+    """
+
+    exposure: str
+    centre: float
+    correlations: tuple[float, ...]
+    order_rate: float
+    order_shape: float
+    basket: float
+    order_slope: float = 0.0
+    basket_slope: float = 0.0
+
+    @property
+    def nets(self) -> bool:
+        """Whether repeated answers show how a score lasts, so that history can be netted."""
+        return bool(self.correlations)
+
+    def columns(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The columns ``orders_now_net``, ``orders_before_net``, ``basket_net`` for rows of a panel, shape (rows, 3)."""
+        before = rows["periods_before"].to_numpy(dtype=float)
+        score = np.zeros(len(rows))
+        if self.exposure and self.exposure in rows:
+            score = np.nan_to_num(rows[self.exposure].to_numpy(dtype=float) - self.centre)
+        lag_one, earlier = self._correlation(np.zeros(len(rows))), self._correlation(before)
+        now = _posterior(rows["orders_now"].to_numpy(dtype=float), self.order_rate * np.exp(self.order_slope * lag_one * score), self.order_shape)
+        past = _posterior(
+            rows["orders_before"].to_numpy(dtype=float) * before,
+            self.order_rate * before * np.exp(self.order_slope * earlier * score),
+            self.order_shape,
+        )
+        orders = rows["orders_now"].to_numpy(dtype=float) + rows["orders_before"].to_numpy(dtype=float) * before
+        margin = rows["margin_now"].to_numpy(dtype=float) + rows["margin_before"].to_numpy(dtype=float) * before
+        per_order = np.where(orders > 0, margin / np.maximum(orders, 1.0), self.basket)
+        basket = np.log(np.clip(per_order / self.basket, 0.05, 20.0)) if self.basket > 0 else np.zeros(len(rows))
+        basket = basket - self.basket_slope * np.where(before > 0, earlier, lag_one) * score
+        return pd.DataFrame(dict(zip(NET_COLUMNS, (now, past, basket), strict=True)), index=rows.index)
+
+    def _correlation(self, periods_before: Floats) -> Floats:
+        """Correlation of today's answer with satisfaction one period ago (0 periods), or averaged over that many periods before it."""
+        if not self.correlations:
+            return np.zeros(len(periods_before))
+        known = np.array(self.correlations)
+        longest = int(max(periods_before.max(initial=0.0), 0)) + 2
+        extended = np.concatenate([known, np.full(max(longest - len(known), 0), known[-1])])
+        running = np.cumsum(extended[1:]) / np.arange(1, len(extended))
+        table = np.concatenate([[known[0]], running])
+        return table[np.maximum(periods_before, 0).astype(int)]
+
+
+def learn_history(rows: pd.DataFrame, exposure: str) -> NetHistory | None:
+    """Rates, spread and correlations from the answered rows of a panel; None where the panel has no purchase history."""
+    if not set(SOURCES) <= set(rows.columns):
+        return None
+    orders = rows["orders_now"].to_numpy(dtype=float)
+    rate = float(orders.mean())
+    if rate <= 0:
+        return None
+    shape = float(np.clip(rate**2 / max(float(orders.var()) - rate, 1e-9), SMALLEST_SHAPE, LARGEST_SHAPE))
+    return NetHistory(
+        exposure=exposure,
+        centre=float(rows[exposure].mean()) if exposure else 0.0,
+        correlations=_correlations(rows, exposure) if exposure else (),
+        order_rate=rate,
+        order_shape=shape,
+        basket=float(rows["margin_now"].sum()) / float(orders.sum()),
+    )
+
+
+def _correlations(rows: pd.DataFrame, exposure: str) -> tuple[float, ...]:
+    """Correlations of answers 1, 2, … periods apart as far as 100 pairs reach, never rising; empty without pairs one period apart."""
+    answers = rows[["customer", "period"]].assign(centred=rows[exposure] - rows.groupby("period")[exposure].transform("mean"))
+    variance = float((answers["centred"] ** 2).mean())
+    found: list[float] = []
+    for lag in range(1, int(rows["period"].max() - rows["period"].min()) + 1):
+        pairs = answers.assign(period=answers["period"] + lag).merge(answers, on=["customer", "period"])
+        if len(pairs) < FEWEST_PAIRS:
+            break
+        correlation = float((pairs["centred_x"] * pairs["centred_y"]).mean()) / variance
+        found.append(float(np.clip(correlation, 0.0, found[-1] if found else 1.0)))
+    return tuple(found)
+
+
+def _posterior(orders: Floats, expected: Floats, shape: float) -> Floats:
+    """Log of the posterior mean of a gamma-Poisson rate ratio, shape (rows,)."""
+    return np.log((shape + np.maximum(orders, 0.0)) / (shape + np.maximum(expected, 0.0)))

@@ -149,7 +149,7 @@ def build_panel(tables: Tables, *, period: periods.Period = "quarter", last_peri
         history=HISTORY,
         segments=segments,
         currency=config.currency or "",
-        score_ranges={metric: config.score_range(metric) for metric in metrics},
+        score_ranges={metric: (config.scales[metric].low, config.scales[metric].high) for metric in metrics},
         value_terms=_value_terms(tables),
         retention=_retention_rule(tables),
     )
@@ -631,7 +631,7 @@ def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
         history=("log_tenure",) if typed["log_tenure"].nunique() > 1 else (),
         segments=tuple(tables.segments),
         currency=config.currency or "",
-        score_ranges={metric: config.score_range(metric) for metric in metrics},
+        score_ranges={metric: (config.scales[metric].low, config.scales[metric].high) for metric in metrics},
         value_terms=_value_terms(tables),
         retention=_retention_rule(tables) if "retained" in measured else "",
         outcomes=measured,

@@ -33,6 +33,7 @@ FEW_CLUSTERS = 40
 SUSPICIOUS_PREDICTOR = 15.0
 MOST_NEGATIVE_ROWS = 0.05
 CONFIDENCE = 0.95
+SLOPE_STEP = 0.02  # of the log of orders per point, for derivatives by that slope
 LARGEST_GAIN = 0.9  # of the netting map; keeps a noisy fixed point from running away
 
 
@@ -456,22 +457,20 @@ def _fit_standard(panel: Panel, rows: pd.DataFrame, plain: Design, reasons: dict
     found: dict[str, Linkage | str] = {outcome: reason for outcome, reason in reasons.items() if reason}
     net = plain.preparation.net
     nets = net is not None and net.nets and "orders_now_net" in plain.columns and not reasons["orders"]
-    design, slope, nuisance = plain, 0.0, None
+    design, nuisance = plain, None
     if not reasons["orders"]:
         orders = fit_outcome(panel, "orders", plain)
         if nets:
             assert net is not None
             orders, nuisance = _net_orders(panel, rows, plain, orders, net)
             design = orders.design
-            slope = design.preparation.net.order_slope if design.preparation.net is not None else 0.0
         found["orders"] = orders
     calibration = next((linkage.calibration for linkage in found.values() if isinstance(linkage, Linkage)), None)
     retention: Linkage | None = None
     if not reasons["retained"]:
         retention = fit_outcome(panel, "retained", design, calibration=calibration)
         if nuisance is not None and not retention.separated:
-            before = fit_outcome(panel, "retained", plain, calibration=calibration, start=retention.fitted.coefficients)
-            retention = _with_slope_error(retention, before, slope, nuisance)
+            retention = _with_slope_error(rows, retention, nuisance)
         found["retained"] = retention
         calibration = retention.calibration
     if not reasons["margin"] and retention is not None and retention.separated:
@@ -479,15 +478,13 @@ def _fit_standard(panel: Panel, rows: pd.DataFrame, plain: Design, reasons: dict
     elif not reasons["margin"]:
         margin = fit_outcome(panel, "margin", design, retention=retention, calibration=calibration)
         if nuisance is not None:
-            before = fit_outcome(panel, "margin", plain, retention=retention, calibration=calibration, start=margin.fitted.coefficients)
             if margin.fitted.family == "poisson":
                 assert design.preparation.net is not None
-                basket_slope = _slope(margin) - slope
+                basket_slope = _slope(margin) - design.preparation.net.order_slope
                 netted = design.with_history(rows, replace(design.preparation.net, basket_slope=basket_slope))
-                margin = fit_outcome(
-                    panel, "margin", netted, retention=retention, calibration=calibration, start=margin.fitted.coefficients
-                )
-            margin = _with_slope_error(margin, before, slope, nuisance)
+                start = margin.fitted.coefficients
+                margin = fit_outcome(panel, "margin", netted, retention=retention, calibration=calibration, start=start)
+            margin = _with_slope_error(rows, margin, nuisance)
         found["margin"] = margin
     return {outcome: found[outcome] for outcome in STANDARD_OUTCOMES}
 
@@ -500,7 +497,7 @@ def _net_orders(
     Returns the equation and the contribution of each customer to the slope (values and codes).
     """
     first = _slope(at_zero)
-    assumed = first if first != 0 else 1e-6
+    assumed = first if abs(first) > SLOPE_STEP else SLOPE_STEP
     start = at_zero.fitted.coefficients
     at_first = fit_outcome(
         panel, "orders", plain.with_history(rows, replace(net, order_slope=assumed)), calibration=at_zero.calibration, start=start
@@ -516,11 +513,16 @@ def _net_orders(
     return replace(linkage, fitted=fitted), (contribution, linkage.fitted.clusters)
 
 
-def _with_slope_error(linkage: Linkage, before: Linkage, slope: float, nuisance: tuple[Floats, Ints]) -> Linkage:
-    """Add the sampling error of the slope that history is net of."""
-    if slope == 0 or before.fitted.family != linkage.fitted.family:
-        return linkage
-    response = (linkage.fitted.coefficients - before.fitted.coefficients) / slope
+def _with_slope_error(rows: pd.DataFrame, linkage: Linkage, nuisance: tuple[Floats, Ints]) -> Linkage:
+    """Add the sampling error of the orders' slope that history is net of, by the change of the coefficients with that slope."""
+    net = linkage.design.preparation.net
+    assert net is not None
+    moved = linkage.design.with_history(rows, replace(net, order_slope=net.order_slope - SLOPE_STEP))
+    start = linkage.fitted.coefficients
+    before = fit_outcome(
+        linkage.panel, linkage.outcome, moved, retention=linkage.retention, calibration=linkage.calibration, start=start
+    )
+    response = (start - before.fitted.coefficients) / SLOPE_STEP
     return replace(linkage, fitted=with_nuisance(linkage.fitted, response, *nuisance))
 
 

@@ -1,0 +1,253 @@
+"""The commands: parse, call, print. Rooms are imported inside a command, so that ``cxroi --help`` costs nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from cxroi import __version__
+from cxroi.errors import CxroiError, InputError
+
+if TYPE_CHECKING:
+    from cxroi.report.run import Progress
+    from cxroi.tables import Tables, Violation
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="What better customer experience is worth: from survey answers and transactions to an honest business case.",
+)
+
+Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="Folder with the tables (and dataset.yaml).")]
+Quarter = Annotated[
+    str | None, typer.Option(metavar="Q", help="Last quarter to use, like 2026Q3; else the last complete one.")
+]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code: 0 done, 2 the input is wrong, 1 our fault."""
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="cxroi")
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
+    except InputError as error:
+        _complain(str(error))
+        return 2
+    except (PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        _complain(f"{error.filename}: {error.strerror}. Name a file or folder that can be read or written.")
+        return 2
+    except CxroiError as error:
+        _complain(str(error))
+        return 1
+    except Exception as error:  # the last resort: whatever it is, no traceback on the user's screen
+        _complain(_our_fault(error))
+        return 1
+    return 0
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"cxroi {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _cxroi(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def check(dataset: Dataset) -> None:
+    """List every violation of the contract."""
+    from cxroi.tables import check_tables, read_tables
+
+    violations = check_tables(dataset)
+    errors = [violation for violation in violations if violation.severity == "error"]
+    notices = [violation for violation in violations if violation.severity != "error"]
+    _show([*_listed("Violations", errors), *_listed("Worth knowing", notices)])
+    if errors:
+        raise typer.Exit(2)
+    _show(["No violations. Read:", *_read(read_tables(dataset))])
+
+
+@app.command()
+def estimate(
+    dataset: Dataset,
+    out: Annotated[Path, typer.Option(metavar="FILE.csv", help="Where the estimates go.")],
+    quarter: Quarter = None,
+) -> None:
+    """Write all standard linkage estimates."""
+    from cxroi.panel import build_panel
+    from cxroi.tables import read_tables
+    from cxroi.value import estimate as estimates_of
+
+    rows = estimates_of(build_panel(read_tables(dataset), last_period=quarter)).tidy()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out.with_name(f"{out.name}.unfinished")
+    rows.to_csv(unfinished, index=False)
+    unfinished.replace(out)
+    typer.echo(f"{len(rows)} rows in {_plain(str(out))}")
+
+
+@app.command()
+def run(
+    dataset: Dataset,
+    quarter: Quarter = None,
+    case: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Investment case; else case.yaml beside dataset.yaml.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Run folder; else reports/NAME of the data set.")
+    ] = None,
+    lang: Annotated[Literal["vi", "en"], typer.Option(help="Language of the report.")] = "en",
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="A notebook parameter; may be repeated."),
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="03", help="Only this notebook; may be repeated.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Notebooks run at once.")] = 2,
+    timeout_seconds: Annotated[int, typer.Option(min=1, metavar="S", help="Time limit of one notebook.")] = 1800,
+) -> None:
+    """Run all notebooks into a finished report folder."""
+    from cxroi.report.run import Execution
+    from cxroi.report.run import run as run_report
+
+    folder = run_report(
+        dataset,
+        quarter=quarter or "",
+        case=case or "",
+        out=out,
+        lang=lang,
+        parameters=_assignments(parameter or []),
+        execution=Execution(
+            only=tuple(only or ()), jobs=jobs, timeout_seconds=timeout_seconds, on_progress=_show_progress
+        ),
+    )
+    typer.echo(_plain(str(folder / "index.html")))
+
+
+@app.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder; the truth goes to a file beside it.")],
+    world: Annotated[str, typer.Option(metavar="NAME", help="What is true in it: clean, null, reverse, ...")] = "clean",
+    customers: Annotated[int, typer.Option(min=1, metavar="N", help="Customers in all.")] = 3000,
+    seed: Annotated[int, typer.Option(min=0, metavar="S", help="Same seed, same company.")] = 1,
+    quarters: Annotated[int, typer.Option(min=2, metavar="N", help="Quarters of data.")] = 8,
+    file_format: Annotated[Literal["parquet", "csv"], typer.Option("--format", help="Kind of files.")] = "parquet",
+    orders_per_quarter: Annotated[float, typer.Option(metavar="X", help="Mean orders of a customer a quarter.")] = 2.0,
+) -> None:
+    """Make a company whose truth is known."""
+    from cxroi.simulate import simulate as make_company
+
+    truth = make_company(
+        folder,
+        world=world,
+        customers=customers,
+        seed=seed,
+        quarters=quarters,
+        file_format=file_format,
+        orders_per_quarter=orders_per_quarter,
+    )
+    typer.echo(f"{_plain(str(folder))}: {customers} customers. Truth: {_plain(str(truth))}")
+
+
+def _listed(title: str, violations: Sequence[Violation]) -> Iterator[str]:
+    """Lines of a list of violations: the sentence, the facts, the repair."""
+    if not violations:
+        return
+    yield f"{title}: {len(violations)}"
+    for number, violation in enumerate(violations, start=1):
+        yield f"{number:>3}. {violation.message}"
+        yield f"     [{', '.join(_facts(violation))}]"
+        if violation.repair:
+            yield f"     Repair: {violation.repair}"
+    yield ""
+
+
+def _facts(violation: Violation) -> Iterator[str]:
+    """Table and column, rule, how many rows, and the first of them with its value."""
+    where = ".".join(name for name in (violation.table, violation.column) if name)
+    yield from (word for word in (where, violation.rule) if word)
+    if violation.count:
+        yield f"{violation.count:,} of {violation.total:,} rows"
+    if violation.first_row is not None:
+        file = f" of {violation.first_file}" if violation.first_file else ""
+        value = f": {violation.first_value[:60]!r}" if violation.first_value else ""
+        yield f"first row {violation.first_row}{file}{value}"
+
+
+def _read(tables: Tables) -> Iterator[str]:
+    """Rows that were read, lost and kept, a line per table."""
+    for table, rows in tables.accounting.groupby("table", sort=False):
+        counts = ", ".join(f"{row.rows:,} {row.reason}" for row in rows.itertuples())
+        yield f"  {table:<14}{counts}"
+
+
+def _show(lines: Sequence[str]) -> None:
+    """Print lines to standard output; text from data can neither style nor steer the terminal."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    for line in lines:
+        text = _plain(line)
+        console.print(Text(text, style="bold" if text and not text.startswith(" ") else ""))
+
+
+def _plain(line: str) -> str:
+    """Spell out control characters, line breaks, and marks that reverse or hide text."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in line)
+
+
+def _complain(message: str) -> None:
+    for line in message.splitlines():
+        typer.echo(_plain(line), err=True)
+
+
+def _our_fault(error: Exception) -> str:
+    """One sentence without the error's own text, which may hold rows of the data."""
+    if os.environ.get("CXROI_TRACEBACK") == "1":
+        return "".join(traceback.format_exception(error))
+    package = Path(__file__).parent
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if package in Path(frame.filename).parents][-1]
+    place = f"{Path(own.filename).relative_to(package).as_posix()}, line {own.lineno}"
+    return (
+        f"cxroi made a mistake of its own ({type(error).__name__} in {place}); your data may be fine. "
+        f"Run it again with CXROI_TRACEBACK=1 and report what it prints, with the version ({__version__})."
+    )
+
+
+def _assignments(texts: Sequence[str]) -> dict[str, str]:
+    """Notebook parameters from ``name=value``."""
+    pairs = [text.partition("=") for text in texts]
+    for text, (name, sign, _) in zip(texts, pairs, strict=True):
+        if not sign or not name.strip():
+            raise InputError(f"-p must be written name=value; got {text!r}. Example: -p horizon_months=36")
+    return {name.strip(): value for name, _, value in pairs}
+
+
+def _show_progress(progress: Progress) -> None:
+    """Print a line when a notebook starts and when it ends; the same on a terminal and in a log."""
+    name, taken = f"{progress.notebook:<16}", f"{progress.seconds:6.1f} s"
+    if progress.state == "started":
+        typer.echo(f"{name}started")
+    elif progress.state == "done":
+        typer.echo(f"{name}done    {taken}")
+    elif progress.state == "failed":
+        typer.echo(f"{name}failed  {taken}, cell {progress.cell} of {progress.cells}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

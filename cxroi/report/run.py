@@ -1,0 +1,526 @@
+"""A run: all notebooks with checked parameters into one folder, written whole or not at all.
+
+The folder is written beside its place and renamed into it when everything is done. A run that fails leaves an earlier
+one untouched and its own remains in ``<out>.failed``. Whether a notebook failed is known from what was raised while it
+ran, never from the notebook's metadata: a killed kernel leaves "completed" there.
+
+``manifest.json`` says what went in and what happened. Everything in a run's folder is a function of its inputs, except
+the manifest's key ``timing``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from cxroi.errors import CxroiError, InputError, InvalidParameters, NotebookFailed
+from cxroi.language import Code, Language, catalogue
+from cxroi.report.html import render_notebook
+from cxroi.report.kernel import DeadKernelError, PapermillExecutionError, Watch, execute
+from cxroi.report.notebook import (
+    Notebook,
+    canonical,
+    code_cells,
+    masked,
+    read_notebook,
+    tags,
+    translated,
+    write_notebook,
+)
+from cxroi.report.parameters import assign_parameters, select_notebooks
+
+Reason = Literal["error", "killed", "timeout"]
+MESSAGE_LENGTH = 500  # characters of an error that a manifest and a terminal show
+MANIFEST = "manifest.json"
+INDEX = "index.html"  # the report, which `Execution.finish` writes
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a notebook is doing: ``cell`` of its ``cells`` code cells has started, ``seconds`` after its start."""
+
+    notebook: str
+    state: Literal["started", "cell", "done", "failed"]
+    cell: int
+    cells: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class NotebookRun:
+    """How a notebook ended; ``reason``, ``cell`` (as JupyterLab numbers it) and ``message`` say how it failed."""
+
+    notebook: str
+    status: Literal["done", "failed"]
+    seconds: float
+    reason: Reason | None = None
+    cell: int | None = None
+    message: str = ""
+
+
+OnProgress = Callable[[Progress], None]
+Finish = Callable[[Path, Mapping[str, Any]], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How notebooks are executed; nothing here changes a number.
+
+    Parameters
+    ----------
+    only
+        Beginnings of the names of the notebooks to run, like ``03``; none: all.
+    jobs
+        Notebooks at a time.
+    timeout_seconds
+        Time limit of each notebook.
+    on_progress
+        Told what happens, from the threads in which it happens.
+    notebooks
+        Folder of the notebooks; by default ``notebooks`` in the working directory or beside the package.
+    finish
+        Called with the folder and the manifest when all notebooks are done; writes the report and the tables of the
+        run into the folder and returns what the manifest shall say more.
+    """
+
+    only: tuple[str, ...] = ()
+    jobs: int = 2
+    timeout_seconds: float = 1800
+    on_progress: OnProgress | None = None
+    notebooks: Path | None = None
+    finish: Finish | None = None
+
+
+def run(
+    dataset: str | Path,
+    *,
+    quarter: str = "",
+    case: str | Path = "",
+    out: str | Path | None = None,
+    lang: Code = "en",
+    parameters: Mapping[str, object] | None = None,
+    execution: Execution | None = None,
+) -> Path:
+    """Run the notebooks over a data set into a folder and return the folder.
+
+    Parameters
+    ----------
+    dataset
+        Folder of the data set.
+    quarter
+        Last quarter to report, like ``2026Q3``; empty: the last complete one.
+    case
+        Investment case; empty: ``case.yaml`` beside ``dataset.yaml``.
+    out
+        Folder of the run, ``reports/<name of the data set>`` by default. An earlier run there is replaced on success.
+    parameters
+        Further parameters of the notebooks, each given to those that take it.
+
+    Raises
+    ------
+    InputError
+        If the input is wrong; no kernel has started then.
+    NotebookFailed
+        If a notebook raised, was killed or took too long; the others have run, the remains are in ``<out>.failed``.
+    """
+    how = execution or Execution()
+    names = select_notebooks(how.only)
+    stated = {"dataset": _relative(dataset), "quarter": quarter, "case": _relative(case) if case else "", "lang": lang}
+    values = _merged({name: value for name, value in stated.items() if value}, parameters or {}, names)
+    assigned = assign_parameters(names, values)
+    common = next(iter(assigned.values()))
+    folder, case_file = _existing_folder(common["dataset"]), _existing_file(str(values.get("case", "")))
+    target = _target(Path(out) if out else Path("reports", folder.resolve().name), folder)
+    sources = notebook_files(names, how.notebooks)
+
+    timing: dict[str, float] = {}
+    started_at = dt.datetime.now(dt.UTC)
+    with _workspace(target) as work:
+        with _timed(timing, "inputs"):
+            inputs = hash_inputs(folder, case_file)
+        runs = run_notebooks(
+            sources,
+            parameters=values,
+            out=work,
+            jobs=how.jobs,
+            lang=common["lang"],
+            timeout_seconds=how.timeout_seconds,
+            on_progress=how.on_progress,
+        )
+        timing |= {each.notebook: each.seconds for each in runs}
+        manifest: dict[str, Any] = {
+            "status": "failed" if any(each.status == "failed" for each in runs) else "done",
+            "parameters": assigned,
+            "seed": common["seed"],
+            "inputs": inputs,
+            "notebooks": {each.notebook: _record(each, source) for each, source in zip(runs, sources, strict=True)},
+            "versions": _versions(),
+            "git": _git(),
+        }
+        error: Exception | None = _failure(runs, target)
+        if error is None and how.finish is not None:
+            with _timed(timing, "finish"):
+                manifest, error = _finished(how.finish, work, manifest)
+        timing["total"] = (dt.datetime.now(dt.UTC) - started_at).total_seconds()
+        manifest["timing"] = {"started_at": started_at.isoformat(timespec="seconds"), "seconds": _rounded(timing)}
+        _write_manifest(manifest, work)
+        _replace(work, _failed(target) if error is not None else target)
+    if error is not None:
+        raise error
+    shutil.rmtree(_failed(target), ignore_errors=True)
+    return target
+
+
+def run_notebooks(
+    notebooks: Sequence[Path],
+    *,
+    parameters: Mapping[str, object],
+    out: Path,
+    jobs: int,
+    lang: Code,
+    timeout_seconds: float,
+    on_progress: OnProgress | None = None,
+) -> tuple[NotebookRun, ...]:
+    """Run notebooks into executed notebooks and pages in a folder; one that fails does not stop the others.
+
+    Parameters
+    ----------
+    notebooks
+        Files named like the notebooks of the suite (``03_retention.ipynb``).
+    parameters
+        Values for all of them, each given to those that take it.
+    out
+        Folder that exists.
+    jobs
+        Notebooks at a time.
+    lang
+        Language of the prose and of the pages.
+    timeout_seconds
+        Time limit of each notebook, over all cells.
+
+    Raises
+    ------
+    InputError
+        If parameters or notebooks are wrong; no kernel has started then.
+    """
+    if jobs < 1:
+        raise InvalidParameters(f"jobs must be at least 1; got {jobs}")
+    if timeout_seconds <= 0:
+        raise InvalidParameters(f"the time limit must be more than 0 seconds; got {timeout_seconds}")
+    assigned = assign_parameters([path.stem for path in notebooks], {**parameters, "lang": lang})
+    sources = [_prepared(path, lang) for path in notebooks]
+    tell = on_progress or _ignore
+    watches: list[Watch] = []
+    interrupted = threading.Event()
+
+    def start(path: Path, source: Notebook) -> NotebookRun:
+        watch = Watch(timeout_seconds)
+        watches.append(watch)
+        if interrupted.is_set():
+            watch.stop()
+        return _run_notebook(
+            source, path.stem, parameters=assigned[path.stem], out=out, watch=watch, limit=timeout_seconds, tell=tell
+        )
+
+    with ThreadPoolExecutor(max_workers=jobs) as threads:
+        futures = [threads.submit(start, path, source) for path, source in zip(notebooks, sources, strict=True)]
+        try:
+            return tuple(future.result() for future in futures)
+        except BaseException:
+            interrupted.set()
+            threads.shutdown(wait=False, cancel_futures=True)
+            for watch in watches:
+                watch.stop()
+            raise
+
+
+def notebook_files(names: Sequence[str], folder: Path | None = None) -> list[Path]:
+    """Files of the notebooks, in the folder or, by default, in the working directory's or beside the package.
+
+    Raises
+    ------
+    InputError
+        If one is missing.
+    """
+    folders = [folder] if folder else [Path("notebooks"), Path(__file__).resolve().parents[2] / "notebooks"]
+    for each in folders:
+        files = [each / f"{name}.ipynb" for name in names]
+        if all(file.is_file() for file in files):
+            return files
+    missing = [name for name in names if not (folders[-1] / f"{name}.ipynb").is_file()]
+    raise InputError(
+        f"the notebooks must be in a folder 'notebooks'; {len(missing)} of {len(names)} are missing "
+        f"(first: {missing[0]}.ipynb). Run from the project's folder."
+    )
+
+
+def hash_inputs(dataset: Path, case: Path | None = None) -> list[dict[str, Any]]:
+    """Name, size and SHA-256 of each file of a data set and of the case, sorted by name."""
+    files = {path.relative_to(dataset).as_posix(): path for path in dataset.rglob("*") if _is_input(path, dataset)}
+    if case is not None:
+        files.setdefault(case.relative_to(dataset).as_posix() if dataset in case.parents else _relative(case), case)
+    names = sorted(files)
+    return [{"file": name, "bytes": files[name].stat().st_size, "sha256": _sha256(files[name])} for name in names]
+
+
+def _run_notebook(
+    source: Notebook,
+    name: str,
+    *,
+    parameters: dict[str, Any],
+    out: Path,
+    watch: Watch,
+    limit: float,
+    tell: OnProgress,
+) -> NotebookRun:
+    began = time.monotonic()
+    cells = len(code_cells(source)) + 1  # and the injected parameters
+    count = 0
+
+    def report(state: Literal["started", "cell", "done", "failed"]) -> None:
+        tell(Progress(name, state, count, cells, time.monotonic() - began))
+
+    def on_cell(_: int) -> None:
+        nonlocal count
+        count += 1
+        report("cell")
+
+    report("started")
+    with tempfile.TemporaryDirectory(prefix="cxroi") as scratch:
+        files = [os.path.join(scratch, part) for part in ("source.ipynb", "result.ipynb")]
+        write_notebook(source, Path(files[0]))
+        error: Exception | None = None
+        try:
+            execute(files[0], files[1], parameters=parameters, watch=watch, on_cell=on_cell)
+        except Exception as raised:  # whatever it was, it is this notebook's failure and the others go on
+            error = raised
+        finally:
+            watch.close()
+        result = Path(files[1]) if os.path.exists(files[1]) else Path(files[0])
+        notebook = canonical(read_notebook(result))
+    reason, message = _diagnosis(error, notebook, watch)
+    if reason is not None:
+        message = _said(Language(parameters["lang"]), reason, name=name, cell=count, seconds=limit, message=message)
+    title = Language(parameters["lang"]).text(f"notebook.{name}")
+    write_notebook(notebook, out / f"{name}.ipynb")
+    page = render_notebook(
+        notebook, title=title, lang=parameters["lang"], failure=message, back="" if message else INDEX
+    )
+    (out / f"{name}.html").write_text(page, encoding="utf-8", newline="\n")
+    report("done" if reason is None else "failed")
+    seconds = time.monotonic() - began
+    if reason is None:
+        return NotebookRun(name, "done", seconds)
+    return NotebookRun(name, "failed", seconds, reason, count, message)
+
+
+def _diagnosis(error: Exception | None, notebook: Notebook, watch: Watch) -> tuple[Reason | None, str]:
+    if error is None:
+        expected = [cell for cell in code_cells(notebook) if "skip-execution" not in tags(cell)]
+        is_whole = all(cell["execution_count"] is not None for cell in expected)
+        return (None, "") if is_whole else ("error", "SystemExit: it left before its last cell")
+    if watch.expired:
+        return "timeout", ""
+    if isinstance(error, PapermillExecutionError):
+        return "error", f"{error.ename}: {error.evalue}"
+    if isinstance(error, DeadKernelError) or "Kernel died" in str(error):  # while it ran, or while it started
+        return "killed", ""
+    return "error", f"{type(error).__name__}: {error}"
+
+
+def _said(language: Language, reason: Reason, *, name: str, cell: int, seconds: float, message: str) -> str:
+    values = {"notebook": name, "cell": str(cell)}
+    if reason == "error":
+        short = masked(message).strip()
+        values["message"] = short if len(short) <= MESSAGE_LENGTH else short[:MESSAGE_LENGTH] + " …"
+    elif reason == "timeout":
+        values["seconds"] = language.number(seconds, 0 if float(seconds).is_integer() else 1)
+    return language.text(f"failure.{reason}", **values)
+
+
+def _prepared(path: Path, lang: Code) -> Notebook:
+    notebook = read_notebook(path)
+    if not any("parameters" in tags(cell) for cell in notebook["cells"]):
+        raise InputError(f"{path.name} must have a cell tagged 'parameters'; it has none")
+    if lang == "en":
+        return notebook
+    start = f"{path.stem}."
+    texts = catalogue(f"notebooks_{lang}")
+    return translated(notebook, {key.removeprefix(start): texts[key] for key in texts if key.startswith(start)})
+
+
+def _merged(stated: dict[str, object], given: Mapping[str, object], names: list[str]) -> dict[str, object]:
+    twice = [name for name in given if name in stated and name != "lang" and given[name] != stated[name]]
+    if twice:
+        raise InvalidParameters(
+            f"{twice[0]} must be stated once; it is {stated[twice[0]]!r} and, as a parameter, {given[twice[0]]!r}"
+        )
+    takes_case = any(name.startswith("06") for name in names)
+    return {name: value for name, value in {**stated, **given}.items() if name != "case" or takes_case or name in given}
+
+
+def _failure(runs: Sequence[NotebookRun], target: Path) -> CxroiError | None:
+    failed = [each for each in runs if each.status == "failed"]
+    if not failed:
+        return None
+    messages = [each.message for each in failed]
+    where = f"What was done is in {_relative(_failed(target))}."
+    return NotebookFailed(failed[0].notebook, str(failed[0].reason), "\n".join([*messages, where]))
+
+
+def _finished(finish: Finish, work: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any], Exception | None]:
+    try:
+        return {**manifest, **finish(work, manifest)}, None
+    except Exception as error:  # recorded in the manifest, then raised
+        said = masked(f"{type(error).__name__}: {error}")
+        return {**manifest, "status": "failed", "finish": said[:MESSAGE_LENGTH]}, error
+
+
+def _record(each: NotebookRun, source: Path) -> dict[str, Any]:
+    record: dict[str, Any] = {"status": each.status, "source_sha256": _sha256(source)}
+    if each.status == "failed":
+        record |= {"reason": each.reason, "cell": each.cell, "message": each.message}
+    return record
+
+
+def _versions() -> dict[str, str]:
+    needed = [need for need in metadata.requires("cxroi") or [] if "extra ==" not in need]
+    names = ["cxroi", *(re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in needed)]
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    return {"python": python, **{name: metadata.version(name) for name in sorted(names)}}
+
+
+def _git() -> dict[str, Any] | None:
+    commit = _git_says("rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return {"commit": commit, "changed": _git_says("status", "--porcelain", "--untracked-files=no") != ""}
+
+
+def _git_says(*words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *words], capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _existing_folder(path: str) -> Path:
+    if not Path(path).is_dir():
+        raise InputError(f"the data set must be a folder; {path!r} is {'a file' if Path(path).exists() else 'missing'}")
+    return Path(path)
+
+
+def _existing_file(path: str) -> Path | None:
+    if path and not Path(path).is_file():
+        raise InputError(f"the case must be a file; {path!r} is {'a folder' if Path(path).exists() else 'missing'}")
+    return Path(path) if path else None
+
+
+def _target(out: Path, dataset: Path) -> Path:
+    """Place of the run: free, empty, or an earlier run; never a folder that holds anything else."""
+    target, here, data = Path(os.path.realpath(out)), Path.cwd().resolve(), dataset.resolve()
+    for folder in (target, _failed(target)):
+        if folder.exists() and not _is_run(folder):
+            raise InputError(
+                f"{_relative(folder)} must be free or hold an earlier run; it holds something else. Name another."
+            )
+    if target in (here, data, *here.parents, *data.parents) or data in target.parents:
+        raise InputError(
+            f"a run can't be written to {_relative(target)}: it would touch the data set or the working folder"
+        )
+    return target
+
+
+def _is_run(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    try:
+        return "cxroi" in json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["versions"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return not any(folder.iterdir())
+
+
+def _failed(target: Path) -> Path:
+    return target.with_name(f"{target.name}.failed")
+
+
+@contextlib.contextmanager
+def _workspace(target: Path) -> Iterator[Path]:
+    """Folder beside the target, removed unless it was renamed."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    work.mkdir()
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _replace(folder: Path, target: Path) -> None:
+    """Rename a folder into its place; what was there goes only when the new one stands."""
+    old = target.with_name(f".{target.name}.{secrets.token_hex(4)}.old")
+    was_there = target.exists()
+    if was_there:
+        target.rename(old)
+    try:
+        folder.rename(target)
+    except OSError:
+        if was_there:
+            old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_manifest(manifest: Mapping[str, Any], folder: Path) -> None:
+    text = json.dumps(manifest, ensure_ascii=False, indent=1, sort_keys=True)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+def _relative(path: str | Path) -> str:
+    """Path as seen from the working directory, so that no machine's folders are published."""
+    try:
+        return Path(os.path.relpath(path)).as_posix()
+    except ValueError:  # another drive
+        return Path(path).as_posix()
+
+
+def _is_input(path: Path, dataset: Path) -> bool:
+    return path.is_file() and not any(part.startswith(".") for part in path.relative_to(dataset).parts)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _timed(timing: dict[str, float], step: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    timing[step] = time.monotonic() - began
+
+
+def _rounded(timing: Mapping[str, float]) -> dict[str, float]:
+    return {step: round(seconds, 3) for step, seconds in timing.items()}
+
+
+def _ignore(progress: Progress) -> None:
+    """Hear progress and do nothing."""

@@ -1,0 +1,262 @@
+"""``dataset.yaml``: how a company's export is to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from cxroi.tables.contract import METRICS, TABLE_NAMES, TABLES
+from cxroi.tables.violation import Violation, statement, suggestion
+
+FILE_NAME = "dataset.yaml"
+Encoding = Literal["utf-8", "utf-16", "latin-1", "windows-1252", "windows-1258"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Retention(_Strict):
+    """When a customer counts as kept: a contract not left, or a purchase within ``window_days``."""
+
+    rule: Literal["contract", "repurchase"]
+    window_days: int | None = Field(default=None, ge=1, le=3650)
+
+    @model_validator(mode="after")
+    def _window_belongs_to_repurchase(self) -> Self:
+        if self.rule == "repurchase" and self.window_days is None:
+            raise ValueError("the rule repurchase needs window_days, for example {rule: repurchase, window_days: 180}")
+        if self.rule == "contract" and self.window_days is not None:
+            raise ValueError("window_days belongs to the rule repurchase; leave it out with {rule: contract}")
+        return self
+
+
+class Scale(_Strict):
+    """Answers lie in ``low``..``high``; ``is_reversed`` where the low end is the good one."""
+
+    low: float
+    high: float
+    is_reversed: bool = False
+
+    @classmethod
+    def parse(cls, declared: Any, *, needs_easy: bool) -> Scale:
+        """Scale from ``[worst, best]`` or ``{range: [low, high], easy: end}``."""
+        if isinstance(declared, Scale):
+            return declared
+        if isinstance(declared, dict):
+            unknown = [key for key in declared if key not in ("range", "easy")]
+            if unknown:
+                raise ValueError(f"unknown key {unknown[0]}; write {{range: [1, 7], easy: 7}}")
+            ends, easy = declared.get("range"), declared.get("easy")
+        else:
+            ends, easy = declared, None
+        if not _is_pair(ends):
+            raise ValueError("a scale is two different numbers, for example [1, 5]")
+        first, last = float(ends[0]), float(ends[1])
+        low, high = sorted((first, last))
+        if easy is None:
+            if needs_easy:
+                raise ValueError(
+                    f"say which end is easy, for example {{range: [{low:g}, {high:g}], easy: {high:g}}}: "
+                    "the direction of an effort score is never guessed"
+                )
+            return cls(low=low, high=high, is_reversed=first > last)
+        if isinstance(easy, bool) or easy not in (low, high):
+            raise ValueError(f"easy must be one end of the range, {low:g} or {high:g}; it is {easy}")
+        return cls(low=low, high=high, is_reversed=easy == low)
+
+
+def _is_pair(ends: Any) -> bool:
+    numbers = isinstance(ends, (list, tuple)) and all(
+        isinstance(end, (int, float)) and not isinstance(end, bool) for end in ends
+    )
+    return numbers and len(ends) == 2 and ends[0] != ends[1]
+
+
+DEFAULT_SCALES = {"nps": Scale(low=0, high=10), "csat": Scale(low=1, high=5), "ces": Scale(low=1, high=7)}
+
+
+class ValueHorizon(_Strict):
+    """Over how many months, and at which annual rate, a customer's margin is counted."""
+
+    horizon_months: int = Field(ge=1, le=600)
+    annual_discount_rate: float = Field(ge=0, lt=10)
+
+
+class TableSource(_Strict):
+    """Where one table comes from: a file (or glob) with a map of columns, or a query."""
+
+    file: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    sql: str | None = None
+    delimiter: Literal[",", ";", "\t", "|"] | None = None
+    decimal: Literal[".", ","] = "."
+    encoding: Encoding | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.sql is not None and self.file is not None:
+            raise ValueError("give file or sql, not both")
+        if self.sql is not None and (self.delimiter is not None or self.encoding is not None):
+            raise ValueError("delimiter and encoding belong to file; with sql they are options of read_csv")
+        return self
+
+    @field_validator("file", "sql")
+    @classmethod
+    def _not_blank(cls, text: str | None) -> str | None:
+        if text is not None and not text.strip():
+            raise ValueError("it must not be empty")
+        return text
+
+
+class Dataset(_Strict):
+    """The parsed ``dataset.yaml``; every key is optional.
+
+    After ``read_tables`` the defaults are filled in: ``retention`` (contract where customers have ``left_on``), ``scales``
+    of all three metrics, ``segments`` and ``controls``. ``tables`` holds None where a table is declared to be absent.
+    """
+
+    currency: str = ""
+    margin_rate: float | None = Field(default=None, gt=-1, le=1)
+    retention: Retention | None = None
+    scales: dict[str, Scale] = Field(default_factory=lambda: dict(DEFAULT_SCALES))
+    segments: tuple[str, ...] | None = None
+    controls: tuple[str, ...] | None = None
+    value: ValueHorizon | None = None
+    tables: dict[str, TableSource | None] = Field(default_factory=dict)
+    accept: dict[str, dict[str, str]] = Field(default_factory=dict)
+
+    @field_validator("scales", mode="before")
+    @classmethod
+    def _scales(cls, declared: Any) -> dict[str, Scale]:
+        if not isinstance(declared, dict):
+            raise ValueError("write scales as {nps: [0, 10], csat: [1, 5], ces: {range: [1, 7], easy: 7}}")
+        faults, scales = [], dict(DEFAULT_SCALES)
+        for metric, scale in declared.items():
+            if metric not in METRICS:
+                faults.append(_unknown(str(metric), METRICS))
+                continue
+            try:
+                scales[metric] = Scale.parse(scale, needs_easy=metric == "ces")
+            except ValueError as error:
+                faults.append(f"{metric}: {error}")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return scales
+
+    @field_validator("tables", mode="before")
+    @classmethod
+    def _tables(cls, declared: Any) -> Any:
+        if not isinstance(declared, dict):
+            raise ValueError("write tables as {customers: {file: crm.csv}}")
+        unknown = [name for name in declared if name not in TABLE_NAMES]
+        if unknown:
+            raise ValueError("; ".join(_unknown(str(name), TABLE_NAMES) for name in unknown))
+        return {name: None if source == "none" else source for name, source in declared.items()}
+
+    @field_validator("accept")
+    @classmethod
+    def _accept(cls, declared: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        faults = []
+        for table, rules in declared.items():
+            if table not in TABLE_NAMES:
+                faults.append(_unknown(table, TABLE_NAMES))
+                continue
+            known = dict(TABLES[table].accepts)
+            for rule, choice in rules.items():
+                if rule not in known:
+                    faults.append(f"{table}: {_unknown(rule, known)}")
+                elif choice not in known[rule]:
+                    faults.append(f"{table}.{rule} must be {' or '.join(known[rule])}; it is {choice}")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return declared
+
+    def source(self, table: str) -> TableSource:
+        """How to read the table; the default source where nothing is said."""
+        return self.tables.get(table) or TableSource()
+
+
+def _unknown(word: str, choices: Iterable[str]) -> str:
+    options = list(choices)
+    known = ", ".join(options) if options else "none here"
+    return f"unknown key {word}{_asked(word, options)} (known: {known})"
+
+
+def _asked(word: str, choices: Iterable[str]) -> str:
+    question = suggestion(word, choices)
+    return f", {question}" if question else ""
+
+
+class _OneKeyOnce(yaml.SafeLoader):
+    """YAML that refuses a key written twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value} is written twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def read_dataset(folder: Path) -> tuple[Dataset, list[Violation]]:
+    """``dataset.yaml`` of the folder (all defaults where there is none) and every fault in it."""
+    path = folder / FILE_NAME
+    if not path.exists():
+        return Dataset(), []
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        parsed = yaml.load(text, Loader=_OneKeyOnce)
+    except UnicodeDecodeError:
+        return Dataset(), [_fault("", f"{FILE_NAME} must be UTF-8 text.", "Save it as UTF-8.")]
+    except yaml.YAMLError as error:
+        return Dataset(), [_fault("", f"{FILE_NAME} can't be read as YAML: {_where(error)}.", "Repair that line.")]
+    if parsed is None:
+        return Dataset(), []
+    if not isinstance(parsed, dict):
+        return Dataset(), [_fault("", f"{FILE_NAME} must hold keys and values, for example currency: VND.", "")]
+    try:
+        return Dataset.model_validate(parsed), []
+    except ValidationError as error:
+        return Dataset(), [_explained(fault) for fault in error.errors()]
+
+
+def _where(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or "it is not valid"
+    return f"line {mark.line + 1}: {problem}" if mark is not None else str(problem)
+
+
+def _fault(key: str, message: str, repair: str, value: str = "") -> Violation:
+    return statement(FILE_NAME, "dataset_yaml", message, column=key, repair=repair, value=value)
+
+
+def _explained(fault: Any) -> Violation:
+    location = [str(part) for part in fault["loc"]]
+    key = ".".join(location)
+    if fault["type"] == "extra_forbidden":
+        choices = _keys_at(location[:-1])
+        where = " of " + ".".join(location[:-1]) if location[:-1] else ""
+        question = suggestion(location[-1], choices)
+        message = f"{FILE_NAME}: {location[-1]} is not a key{where}{'; ' + question if question else '.'}"
+        return _fault(key, message, f"Known keys: {', '.join(choices)}.")
+    problem = str(fault["msg"]).removeprefix("Value error, ")
+    given = fault.get("input")
+    shown = f" (it is {given!r})" if isinstance(given, (str, int, float)) and fault["type"] != "value_error" else ""
+    if fault["type"] == "model_type" or fault["type"] == "model_attributes_type":
+        problem = "it must hold keys and values, or be left out"
+    return _fault(key, f"{FILE_NAME}: {key}: {problem}{shown}.", "Correct it.", str(given) if shown else "")
+
+
+def _keys_at(location: list[str]) -> list[str]:
+    models: dict[str, type[BaseModel]] = {"retention": Retention, "value": ValueHorizon, "tables": TableSource}
+    model = models.get(location[0], Dataset) if location else Dataset
+    return list(model.model_fields)
+
+
+ENCODINGS: tuple[str, ...] = get_args(Encoding)

@@ -1,0 +1,388 @@
+"""Open the files of one table so that DuckDB can scan them.
+
+Parquet is scanned where it lies. Text files and queries are first rewritten as Parquet in a private folder, in one
+streaming pass: the fields of a text file stay texts, so that every failing conversion can be counted later.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import glob
+import gzip
+import json
+import os
+import shutil
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import duckdb
+
+from cxroi.tables.dataset import FILE_NAME, TableSource
+from cxroi.tables.sql import identifier, listing, literal, select
+from cxroi.tables.violation import Violation, statement
+
+DELIMITERS = ",;\t|"
+SUFFIXES = (".parquet", ".csv", ".csv.gz")
+MAX_REJECTS = 100_000
+POSITION_FILE = "cxroi file"
+POSITION_ROW = "file_row_number"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a table: the original, what is scanned, and which records of a text file could not be read."""
+
+    original: Path
+    scanned: Path
+    rejected: tuple[tuple[int, int], ...] = ()  # record number (header = 1), newlines inside it
+    header_lines: int = 1
+
+
+@dataclass(frozen=True)
+class Source:
+    """The opened files of one table.
+
+    ``types`` maps the columns of the files to their DuckDB types, in the order of the files.
+    """
+
+    table: str
+    kind: Literal["csv", "parquet", "sql"]
+    parts: tuple[Part, ...]
+    types: dict[str, str]
+    rows: int
+    options: TableSource
+    violations: tuple[Violation, ...] = field(default=())
+    read_by_query: tuple[Path, ...] = ()
+
+    def scan(self, *, with_position: bool = False) -> str:
+        """FROM text over all parts; with the file and the row in it where asked."""
+        options = f", filename = {literal(POSITION_FILE)}, file_row_number = true" if with_position else ""
+        return f"read_parquet({listing(str(part.scanned) for part in self.parts)}, union_by_name = true{options})"
+
+
+Opened = Source | tuple[Violation, ...] | None
+
+
+def open_table(
+    connection: duckdb.DuckDBPyConnection, table: str, options: TableSource, *, folder: Path, private: Path
+) -> Opened:
+    """Open a table: a source, or why it can't be opened, or None where there is nothing to open."""
+    if options.sql is not None:
+        return _open_query(connection, table, options, folder=folder, private=private)
+    files, violations = find_files(folder, table, options.file)
+    if violations or not files:
+        return violations or None
+    kind: Literal["csv", "parquet"] = "parquet" if files[0].name.lower().endswith(".parquet") else "csv"
+    if any(file.name.lower().endswith(".parquet") != (kind == "parquet") for file in files):
+        names = ", ".join(sorted({file.suffix for file in files}))
+        message = f"the files of {table} must be of one format; they are {names}."
+        return (statement(table, "mixed_formats", message, repair="Export all parts as CSV or all as Parquet."),)
+    parts: list[Part] = []
+    faults: list[Violation] = []
+    for number, file in enumerate(files):
+        if kind == "parquet":
+            parts.append(Part(file, _plain_path(file, private / f"{table}_{number:05d}.parquet")))
+            continue
+        part, found = _rewrite_text(connection, table, file, options, private / f"{table}_{number:05d}")
+        faults += found
+        if part is not None:
+            parts.append(part)
+    if not parts:
+        return tuple(faults)
+    return _describe(connection, Source(table, kind, tuple(parts), {}, 0, options, tuple(faults)))
+
+
+def find_files(folder: Path, table: str, declared: str | None) -> tuple[list[Path], tuple[Violation, ...]]:
+    """Files of a table: those declared (glob or folder allowed), or those of its own name."""
+    if declared is not None:
+        path = folder / declared
+        found = [path] if path.exists() else [Path(name) for name in glob.glob(str(path), recursive=True)]
+        files = sorted(file for one in found for file in _expand(one))
+        if files:
+            return files, ()
+        message = f"the file of {table} must exist; nothing matches {declared}."
+        return [], (statement(table, "missing_file", message, repair=f"Correct tables.{table}.file in {FILE_NAME}."),)
+    candidates = [folder / f"{table}{suffix}" for suffix in ("", *SUFFIXES)]
+    present = [path for path in candidates if path.exists() and _expand(path)]
+    if len(present) > 1:
+        names = " and ".join(path.name for path in present)
+        message = f"{table} must have one source; there are {names}."
+        repair = f"Remove one, or name it in {FILE_NAME}: tables: {{{table}: {{file: {present[0].name}}}}}."
+        return [], (statement(table, "ambiguous_file", message, repair=repair),)
+    return (sorted(_expand(present[0])) if present else []), ()
+
+
+def _expand(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return [file for file in path.rglob("*") if file.is_file() and file.name.lower().endswith(SUFFIXES)]
+
+
+def _plain_path(file: Path, link: Path) -> Path:
+    # DuckDB reads * ? [ ] in a path as a glob; a link with a harmless name stands for such a file.
+    absolute = file.resolve()
+    if not any(character in str(absolute) for character in "*?[]{}"):
+        return absolute
+    link.symlink_to(absolute)
+    return link
+
+
+def _describe(connection: duckdb.DuckDBPyConnection, source: Source) -> Opened:
+    try:
+        described = connection.execute("DESCRIBE " + select(["*"], source.scan())).fetchall()
+        counted = connection.execute(select(["count(*)"], source.scan())).fetchall()
+    except duckdb.Error as error:
+        message = f"the files of {source.table} can't be read as Parquet: {first_line(error)}."
+        return (*source.violations, statement(source.table, "unreadable_file", message, repair="Export them again."))
+    types = {str(name): str(kind) for name, kind, *_ in described}
+    return replace(source, types=types, rows=counted[0][0])
+
+
+def first_line(error: Exception) -> str:
+    """First line of an engine's message, without its full stop."""
+    return (str(error).strip().splitlines() or ["unknown reason"])[0].rstrip(".")
+
+
+# ---------------------------------------------------------------------------------------------------- text files
+
+
+def _open_bytes(file: Path) -> IO[bytes]:
+    return gzip.open(file, "rb") if file.name.lower().endswith(".gz") else file.open("rb")  # type: ignore[return-value]
+
+
+def _encoding(file: Path, declared: str | None) -> str:
+    with _open_bytes(file) as stream:
+        start = stream.read(4)
+    if declared is None and start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    return {"utf-8": "utf-8-sig", "windows-1252": "cp1252", "windows-1258": "cp1258"}.get(
+        declared or "utf-8", declared or "utf-8"
+    )
+
+
+def _rewrite_text(
+    connection: duckdb.DuckDBPyConnection, table: str, file: Path, options: TableSource, stem: Path
+) -> tuple[Part | None, list[Violation]]:
+    try:
+        encoding = _encoding(file, options.encoding)
+        if encoding != "utf-8-sig":
+            with _open_bytes(file) as stream, stem.with_suffix(".csv").open("wb") as copy:
+                _transcode(stream, copy, encoding)
+        header, header_lines, delimiter = _header(file, encoding, options.delimiter)
+    except UnicodeDecodeError as error:
+        return None, [_wrong_encoding(table, file, error)]
+    except (OSError, EOFError, csv.Error) as error:
+        message = f"{file.name} can't be read: {first_line(error)}."
+        return None, [statement(table, "unreadable_file", message, repair="Export it again.")]
+    if not header:
+        message = f"{table} must have a header line and rows; {file.name} is empty."
+        return None, [statement(table, "empty_table", message, repair="Export it again, or delete the file.")]
+    faults = _header_faults(table, file, header)
+    if faults:
+        return None, faults
+    link = stem.with_name(stem.name + ("_text.csv.gz" if file.name.lower().endswith(".gz") else "_text.csv"))
+    text_file = stem.with_suffix(".csv") if encoding != "utf-8-sig" else _plain_path(file, link)
+    target = stem.with_suffix(".parquet")
+    try:
+        _copy_text(connection, text_file, target, header=header, delimiter=delimiter)
+    except duckdb.Error as error:
+        message = f"{file.name} can't be read as CSV: {first_line(error)}."
+        return None, [statement(table, "broken_csv", message, repair="Export it again as CSV with quoted text.")]
+    rejected, violation = _rejects(connection, table, file, text_file, columns=len(header), delimiter=delimiter)
+    return Part(file, target, rejected, header_lines), [violation] if violation else []
+
+
+def _transcode(stream: IO[bytes], copy: IO[bytes], encoding: str) -> None:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    for block in iter(lambda: stream.read(1 << 20), b""):
+        copy.write(decoder.decode(block).encode("utf-8"))
+    copy.write(decoder.decode(b"", final=True).encode("utf-8"))
+
+
+def _header(file: Path, encoding: str, declared: str | None) -> tuple[list[str], int, str]:
+    with _open_bytes(file) as stream:
+        # Bytes that are no UTF-8 are found, with their lines, when the rows are read.
+        text = codecs.getreader(encoding)(stream, errors="replace")
+        first = text.readline()
+        delimiter = declared or max(DELIMITERS, key=lambda mark: (_outside_quotes(first, mark), -DELIMITERS.index(mark)))
+        reader = csv.reader(_lines(first, text), delimiter=delimiter, strict=False)
+        names = next(reader, [])
+    return [unicodedata.normalize("NFC", name).strip() for name in names], max(reader.line_num, 1), delimiter
+
+
+def _lines(first: str, rest: Any) -> Iterator[str]:
+    yield first
+    yield from rest
+
+
+def _outside_quotes(line: str, mark: str) -> int:
+    return sum(piece.count(mark) for piece in line.split('"')[::2])
+
+
+def _header_faults(table: str, file: Path, header: list[str]) -> list[Violation]:
+    folded = [name.casefold() for name in header]
+    twice = sorted({name for name, key in zip(header, folded, strict=True) if folded.count(key) > 1 and name})
+    faults = []
+    if twice:
+        message = f"the columns of {file.name} must have different names; {', '.join(twice)} stands there more than once."
+        faults.append(statement(table, "repeated_column", message, column=twice[0], repair="Rename or remove one."))
+    return faults
+
+
+def _copy_text(
+    connection: duckdb.DuckDBPyConnection, text_file: Path, target: Path, *, header: list[str], delimiter: str
+) -> None:
+    columns = ", ".join(f"{literal(f'c{number}')}: 'VARCHAR'" for number in range(len(header)))
+    scan = (
+        f"read_csv({literal(str(text_file))}, header = true, auto_detect = false, delim = {literal(delimiter)}, "
+        f"quote = '\"', escape = '\"', columns = {{{columns}}}, store_rejects = true, rejects_limit = {MAX_REJECTS}, "
+        "max_line_size = 4194304)"
+    )
+    named = [
+        f"c{number} AS {identifier(name or f'column {number + 1}')}" for number, name in enumerate(header)
+    ]
+    connection.execute("DROP TABLE IF EXISTS reject_errors; DROP TABLE IF EXISTS reject_scans")
+    connection.execute(f"COPY ({select(named, scan)}) TO {literal(str(target))} (FORMAT parquet)")
+
+
+_REJECTED: dict[str, tuple[str, Callable[[int, str], str]]] = {
+    "INVALID ENCODING": ("wrong_encoding", lambda columns, mark: "must be UTF-8 text"),
+    "TOO MANY COLUMNS": ("broken_csv", lambda columns, mark: f"must have {columns} fields on every line"),
+    "MISSING COLUMNS": ("broken_csv", lambda columns, mark: f"must have {columns} fields on every line"),
+    "UNQUOTED VALUE": ("broken_csv", lambda columns, mark: "must close every quotation mark"),
+}
+
+
+def _rejects(
+    connection: duckdb.DuckDBPyConnection, table: str, file: Path, text_file: Path, *, columns: int, delimiter: str
+) -> tuple[tuple[tuple[int, int], ...], Violation | None]:
+    rows = connection.execute(
+        select(
+            ["line", "min(line_byte_position)", "min(error_type::VARCHAR)", "min(coalesce(csv_line, ''))"],
+            "reject_errors",
+            group="line",
+            order="line",
+        )
+    ).fetchall()
+    if not rows:
+        return (), None
+    rejected = tuple((int(line), str(text).rstrip("\r\n").count("\n")) for line, _, _, text in rows)
+    _, position, kind, _ = rows[0]
+    line = _line_at(text_file, int(position or 0))
+    rule, must = _REJECTED.get(kind, ("broken_csv", lambda columns, mark: "must be readable as CSV"))
+    if rule == "wrong_encoding":
+        message = f"{file.name} must be UTF-8 text; {len(rows):,} lines are not (first: line {line})."
+        repair = f"Save it as UTF-8, or declare what it is in {FILE_NAME}: tables: {{{table}: {{encoding: latin-1}}}}."
+    else:
+        message = f"{file.name} {must(columns, delimiter)}; {len(rows):,} lines do not (first: line {line})."
+        repair = f"Export it again with text in quotation marks, or declare the delimiter: tables: {{{table}: {{delimiter: \";\"}}}}."
+    return rejected, Violation(table, "", rule, len(rows), 0, line, "", message, repair, first_file=file.name)
+
+
+def _line_at(file: Path, position: int) -> int:
+    line, left = 1, max(position - 1, 0)
+    with _open_bytes(file) as stream:
+        while left > 0:
+            block = stream.read(min(left, 1 << 20))
+            if not block:
+                break
+            line, left = line + block.count(b"\n"), left - len(block)
+    return line
+
+
+def _wrong_encoding(table: str, file: Path, error: UnicodeDecodeError) -> Violation:
+    message = f"{file.name} must be {error.encoding} text; it can't be read as such."
+    repair = f"Save it as UTF-8, or declare what it is in {FILE_NAME}: tables: {{{table}: {{encoding: utf-16}}}}."
+    return statement(table, "wrong_encoding", message, repair=repair)
+
+
+# ---------------------------------------------------------------------------------------------------- queries
+
+
+def _open_query(
+    connection: duckdb.DuckDBPyConnection, table: str, options: TableSource, *, folder: Path, private: Path
+) -> Opened:
+    try:
+        serialized = connection.execute("SELECT json_serialize_sql(?)", [options.sql]).fetchall()[0][0]
+        tree = json.loads(serialized)
+    except (duckdb.Error, ValueError) as error:
+        return (_bad_query(table, first_line(error)),)
+    if tree.get("error"):
+        return (_bad_query(table, str(tree.get("error_message")).replace("can be serialized to json!", "are allowed")),)
+    if len(tree["statements"]) != 1:
+        return (_bad_query(table, f"there are {len(tree['statements'])} statements"),)
+    files = _root_paths(tree, folder.resolve())
+    target = private / f"{table}.parquet"
+    query = f"FROM json_execute_serialized_sql({literal(json.dumps(tree))})"
+    if _has_free_order(tree):
+        query += " ORDER BY ALL"
+    try:
+        connection.execute(f"COPY ({query}) TO {literal(str(target))} (FORMAT parquet)")
+    except duckdb.Error as error:
+        return (_bad_query(table, first_line(error)),)
+    part = Part(Path(f"tables.{table}.sql"), target)
+    return _describe(connection, Source(table, "sql", (part,), {}, 0, options, read_by_query=files))
+
+
+def _bad_query(table: str, reason: str) -> Violation:
+    message = f"tables.{table}.sql must be one SELECT that runs; {reason.rstrip('.')}."
+    repair = f"Correct it in {FILE_NAME}; file names in it are relative to the data set's folder."
+    return statement(table, "bad_sql", message, repair=repair)
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(tree, dict):
+        yield tree
+        for child in tree.values():
+            yield from _nodes(child)
+    elif isinstance(tree, list):
+        for child in tree:
+            yield from _nodes(child)
+
+
+def _root_paths(tree: Any, folder: Path) -> tuple[Path, ...]:
+    """Make the file names in a parsed query relative to the folder, whatever the working directory is; return them."""
+    files: list[str] = []
+    for node in _nodes(tree):
+        if node.get("type") == "BASE_TABLE":
+            name = node.get("table_name", "")
+            if name and not node.get("schema_name") and (folder / name).is_file():
+                node["table_name"] = str(folder / name)
+                node["qualified_name"] = {"path": [str(folder / name)]}
+                files.append(str(folder / name))
+        if node.get("type") == "TABLE_FUNCTION" and _reads_files(node["function"].get("function_name", "")):
+            for argument in node["function"].get("arguments", []):
+                expression = argument["expression"]
+                listed = [inner["expression"] for inner in expression.get("arguments", [])]
+                for constant in [expression, *listed]:
+                    files += _root_constant(constant, folder)
+    found = [Path(file) for name in files for file in ([name] if Path(name).is_file() else glob.glob(name, recursive=True))]
+    return tuple(sorted({file for file in found if file.is_file()}))
+
+
+def _reads_files(function: str) -> bool:
+    return function.startswith("read_") or function.endswith("_scan") or function == "glob"
+
+
+def _root_constant(constant: dict[str, Any], folder: Path) -> list[str]:
+    value = constant.get("literal", {})
+    if constant.get("type") != "VALUE_CONSTANT" or value.get("kind") != "STRING":
+        return []
+    if not os.path.isabs(value["text"]) and "://" not in value["text"]:
+        value["text"] = str(folder / value["text"])
+    return [value["text"]]
+
+
+def _has_free_order(tree: Any) -> bool:
+    # Grouping, joining and set operations give rows in an order that differs from run to run.
+    free = {"JOIN", "SET_OPERATION_NODE", "DISTINCT_MODIFIER"}
+    return any(node.get("type") in free or node.get("group_expressions") for node in _nodes(tree))
+
+
+def remove(folder: str) -> None:
+    """Remove a private folder."""
+    shutil.rmtree(folder, ignore_errors=True)

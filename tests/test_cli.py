@@ -1,0 +1,216 @@
+"""The commands: exit codes, plain words, hostile text, and how little ``--help`` loads."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+import cxroi.panel
+import cxroi.simulate
+import cxroi.tables
+import cxroi.value
+from cxroi import __version__, cli
+from cxroi.errors import InputError, NotebookFailed
+from cxroi.tables import Violation
+
+RUN = importlib.import_module("cxroi.report.run")  # the package may bind the name to the function
+COMMANDS = ("check", "estimate", "run", "simulate")
+
+
+def test_help_loads_no_library() -> None:
+    heavy = ("pandas", "numpy", "papermill", "duckdb", "narwhals", "statsmodels", "matplotlib", "pydantic", "rich")
+    code = (
+        "import sys; from cxroi.cli import main; code = main(['--help']);"
+        f"print(code, [name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "0 []"
+    assert all(re.search(rf"^  {command} ", done.stdout, flags=re.MULTILINE) for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys) -> None:
+    assert cli.main([command, "--help"]) == 0
+    assert command in capsys.readouterr().out
+
+
+def test_version(capsys) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == f"cxroi {__version__}"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["no-such-command"], ["run"], ["run", "x", "--lang", "fr"], ["run", "x", "--jobs", "0"], ["check", "x", "--loud"]],
+)
+def test_a_wrong_command_line_is_the_users_fault(arguments: list[str], capsys) -> None:
+    assert cli.main(arguments) == 2
+    told = capsys.readouterr().err
+    assert told.strip()
+    assert "Traceback" not in told
+
+
+def failing(error: Exception):
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise error
+
+    return fail
+
+
+def test_wrong_input_is_said_in_plain_words(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(
+        cxroi.simulate, "simulate", failing(InputError("no world nul; did you mean null?\nsecond line"))
+    )
+    assert cli.main(["simulate", "somewhere", "--world", "nul"]) == 2
+    assert capsys.readouterr().err == "no world nul; did you mean null?\nsecond line\n"
+
+
+def test_a_failed_notebook_is_no_fault_of_the_command_line(monkeypatch, capsys) -> None:
+    error = NotebookFailed("03_retention", "timeout", "03_retention took longer than 5 s")
+    monkeypatch.setattr(RUN, "run", failing(error))
+    assert cli.main(["run", "data/sample"]) == 1
+    assert capsys.readouterr().err == "03_retention took longer than 5 s\n"
+
+
+def test_our_own_fault_gives_a_sentence_and_no_data(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(cxroi.simulate, "simulate", failing(KeyError("customer KH000123")))
+    monkeypatch.delenv("CXROI_TRACEBACK", raising=False)
+    assert cli.main(["simulate", "somewhere"]) == 1
+    told = capsys.readouterr().err
+    assert "mistake of its own (KeyError in cli.py, line" in told
+    assert "CXROI_TRACEBACK=1" in told
+    assert "KH000123" not in told
+    assert "Traceback" not in told
+
+
+def test_traceback_on_demand(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(cxroi.simulate, "simulate", failing(KeyError("anything")))
+    monkeypatch.setenv("CXROI_TRACEBACK", "1")
+    assert cli.main(["simulate", "somewhere"]) == 1
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def violation(message: str, value: str, severity: str = "error") -> Violation:
+    return Violation("surveys", "score", "out_of_scale", 37, 12_480, 932, value, message, "Recode them.", severity)
+
+
+def test_check_lists_violations_and_then_notices(monkeypatch, capsys) -> None:
+    found = [violation("refunds are here.", "", "notice"), violation("score must lie in 0..10.", "11")]
+    monkeypatch.setattr(cxroi.tables, "check_tables", lambda _: found)
+    assert cli.main(["check", "somewhere"]) == 2
+    told = capsys.readouterr().out
+    assert told.index("Violations: 1") < told.index("score must lie") < told.index("Worth knowing: 1")
+    assert "[surveys.score, out_of_scale, 37 of 12,480 rows, first row 932: '11']" in told
+    assert "Repair: Recode them." in told
+    assert "No violations" not in told
+
+
+def test_text_of_the_data_cannot_style_or_steer_the_terminal(monkeypatch, capsys) -> None:
+    hostile = "[bold red]x[/] \x1b[2J\x1b]0;owned\x07 \u202egnp.exe\r\n"
+    monkeypatch.setattr(cxroi.tables, "check_tables", lambda _: [violation(f"must not be {hostile}.", hostile)])
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert cli.main(["check", "somewhere"]) == 2
+    told = capsys.readouterr().out
+    assert "[bold red]x[/]" in told
+    assert not set("\x07\r\u202e") & set(told)
+    styles = re.sub(r"\x1b\[[0-9;]*m", "", told)  # rich's own bold is all that may be left
+    assert "\x1b" not in styles
+    assert r"\x1b[2J" in told
+
+
+def test_check_says_what_was_read(monkeypatch, capsys) -> None:
+    accounting = pd.DataFrame({"table": ["customers"] * 2, "reason": ["read", "kept"], "rows": [3000, 3000]})
+    monkeypatch.setattr(cxroi.tables, "check_tables", lambda _: [violation("refunds are here.", "", "notice")])
+    monkeypatch.setattr(cxroi.tables, "read_tables", lambda _: SimpleNamespace(accounting=accounting))
+    assert cli.main(["check", "somewhere"]) == 0
+    told = capsys.readouterr().out
+    assert told.index("Worth knowing") < told.index("No violations")
+    assert re.search(r"customers +3,000 read, 3,000 kept", told)
+
+
+def test_check_of_a_folder_that_is_not_there(tmp_path: Path, capsys) -> None:
+    assert cli.main(["check", str(tmp_path / "nowhere")]) == 2
+    told = "".join(capsys.readouterr())
+    assert "nowhere" in told
+    assert "Traceback" not in told
+
+
+def test_run_passes_everything_on(monkeypatch, tmp_path: Path, capsys) -> None:
+    seen = {}
+
+    def run(dataset: Path, **options: object) -> Path:
+        seen.update(options, dataset=dataset)
+        seen["execution"].on_progress(RUN.Progress("03_retention", "started", 0, 12, 0.0))
+        seen["execution"].on_progress(RUN.Progress("03_retention", "cell", 4, 12, 1.0))
+        seen["execution"].on_progress(RUN.Progress("03_retention", "done", 12, 12, 6.24))
+        return tmp_path / "done"
+
+    monkeypatch.setattr(RUN, "run", run)
+    arguments = ["run", "data/sample", "--quarter", "2026Q3", "--case", "c.yaml", "--lang", "vi", "--only", "03"]
+    assert cli.main([*arguments, "-p", "horizon_months=24", "-p", "note=a=b", "--jobs", "3"]) == 0
+    how = seen.pop("execution")
+    assert (how.only, how.jobs, how.timeout_seconds) == (("03",), 3, 1800)
+    assert seen == {
+        "dataset": Path("data/sample"),
+        "quarter": "2026Q3",
+        "case": Path("c.yaml"),
+        "out": None,
+        "lang": "vi",
+        "parameters": {"horizon_months": "24", "note": "a=b"},
+    }
+    assert capsys.readouterr().out.splitlines() == [
+        "03_retention    started",
+        "03_retention    done       6.2 s",
+        str(tmp_path / "done" / "index.html"),
+    ]
+
+
+def test_a_parameter_needs_a_name_and_a_value(capsys) -> None:
+    assert cli.main(["run", "data/sample", "-p", "horizon_months"]) == 2
+    assert "name=value; got 'horizon_months'" in capsys.readouterr().err
+
+
+def test_estimate_writes_the_file_whole(monkeypatch, tmp_path: Path, capsys) -> None:
+    frame = pd.DataFrame({"outcome": ["retained"], "estimate": [0.0123]})
+    asked = []
+    monkeypatch.setattr(cxroi.tables, "read_tables", lambda dataset: asked.append(dataset) or "tables")
+    monkeypatch.setattr(cxroi.panel, "build_panel", lambda *got, **options: asked.append((*got, options)) or "panel")
+    monkeypatch.setattr(cxroi.value, "estimate", lambda *got: asked.append(got) or SimpleNamespace(tidy=lambda: frame))
+    out = tmp_path / "new" / "estimates.csv"
+    assert cli.main(["estimate", "data/sample", "--quarter", "2026Q3", "--out", str(out)]) == 0
+    assert asked == [Path("data/sample"), ("tables", {"last_period": "2026Q3"}), ("panel",)]
+    pd.testing.assert_frame_equal(pd.read_csv(out), frame)
+    assert [path.name for path in out.parent.iterdir()] == ["estimates.csv"]
+    assert capsys.readouterr().out == f"1 rows in {out}\n"
+
+
+def test_a_place_that_cannot_be_written_is_said(monkeypatch, tmp_path: Path, capsys) -> None:
+    for room, name in ((cxroi.tables, "read_tables"), (cxroi.panel, "build_panel"), (cxroi.value, "estimate")):
+        monkeypatch.setattr(room, name, lambda *_, **__: SimpleNamespace(tidy=pd.DataFrame))
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    assert cli.main(["estimate", "data/sample", "--out", str(tmp_path / "file" / "estimates.csv")]) == 2
+    told = capsys.readouterr().err
+    assert "Name a file or folder that can be read or written." in told
+    assert "Traceback" not in told
+
+
+def test_simulate_then_check_from_the_shell(tmp_path: Path) -> None:
+    folder = tmp_path / "company"
+    environment = os.environ | {"COLUMNS": "40"}
+    for arguments in (["simulate", str(folder), "--customers", "300", "--seed", "7"], ["check", str(folder)]):
+        done = subprocess.run(
+            [sys.executable, "-m", "cxroi.cli", *arguments],
+            capture_output=True, text=True, check=False, timeout=120, env=environment, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+    assert "No violations" in done.stdout
+    assert (tmp_path / "company.truth.json").exists()
+    assert list(folder.glob("*.truth.json")) == []

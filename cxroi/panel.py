@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import narwhals as nw
 import numpy as np
@@ -25,7 +25,14 @@ from cxroi.tables import Tables
 Timing = Literal["before", "inside", "undated"]
 METRICS = ("nps", "csat", "ces")
 OUTCOMES = ("retained", "orders", "revenue", "margin")
-HISTORY = ("log_tenure", "log_orders_now", "log_orders_before", "log_margin_now", "log_margin_before", "periods_since_order")
+HISTORY = (
+    "log_tenure",
+    "log_orders_now",
+    "log_orders_before",
+    "log_margin_now",
+    "log_margin_before",
+    "periods_since_order",
+)
 DAYS_OF_GRACE = 7
 ACTIVE_ROWS = 200_000
 MONEY_DIGITS = 4  # sums of money are rounded so that the order of summation cannot show
@@ -109,17 +116,14 @@ def build_panel(tables: Tables, *, period: periods.Period = "quarter", last_peri
     InputError
         If the period asked for is not over in the data, or no answer is left with an outcome after it.
     """
-    if tables.surveys is None:
-        raise InputError(
-            "a panel must have answers to join, and this data set declares surveys: none. "
-            "Value, cohorts and acquisition still work; add a surveys table to link scores to behaviour."
-        )
     if tables.outcomes is not None:
         return _panel_from_outcomes(tables, period)
     last = last_complete_period(tables, period, last_period)
     activity = tables.materialise(_activity(tables, period))
     first = _first_period(activity)
     grid = tables.materialise(_grid(tables, activity, period, (first, last)))
+    if tables.surveys is None:
+        return _panel_without_answers(tables, grid, period, last)
     classified = _classified_answers(tables, period, (first, last))
     used = classified.filter(nw.col("reason") == "kept")
     answers = _wide_answers(used, tables)
@@ -134,25 +138,68 @@ def build_panel(tables: Tables, *, period: periods.Period = "quarter", last_peri
         )
     rows.insert(0, "customer", pd.factorize(rows["customer_id"], sort=True)[0].astype(np.int64))
     answered = int(rows[[f"{metric}_answers" for metric in metrics]].to_numpy().sum())
-    controls, segments = tuple(tables.controls), tuple(tables.segments)
-    config = tables.config
     return Panel(
-        rows=_typed(rows.drop(columns="customer_id"), (*controls, *segments)),
-        base=_base(grid.filter((nw.col("at_risk") == 1) & (nw.col("period") < last)), (*controls, *segments)),
-        active=_typed(_active(tables, grid, answers, last, metrics), (*controls, *segments)),
+        rows=_typed(rows.drop(columns="customer_id"), _declared(tables)),
+        base=_base(grid.filter((nw.col("at_risk") == 1) & (nw.col("period") < last)), _declared(tables)),
+        active=_active(tables, grid, last, answers),
         accounting=_accounting(classified, answered, inactive, len(rows), period),
-        period=period,
-        last_period=last,
         timing="before",
         metrics=metrics,
-        controls=controls,
-        history=HISTORY,
-        segments=segments,
-        currency=config.currency or "",
-        score_ranges={metric: (config.scales[metric].low, config.scales[metric].high) for metric in metrics},
-        value_terms=_value_terms(tables),
-        retention=_retention_rule(tables),
+        score_ranges=_score_ranges(tables, metrics),
+        **_common(tables, period, last),
     )
+
+
+def _panel_without_answers(tables: Tables, grid: nw.LazyFrame, period: periods.Period, last: int) -> Panel:
+    """The base alone, for a company without surveys: rows are a systematic sample of its customer-periods."""
+    at_risk = grid.filter((nw.col("at_risk") == 1) & (nw.col("period") < last))
+    count = int(at_risk.select(nw.len()).collect()["len"][0])
+    if count == 0:
+        raise InputError(
+            f"a panel must have customers at risk in a {period} that is followed by a complete one; none is left."
+        )
+    every = -(-count // ACTIVE_ROWS)
+    sample = at_risk
+    if every > 1:
+        customers = at_risk.select("customer_id").unique().with_row_index("position", order_by="customer_id")
+        sample = at_risk.join(
+            customers.filter(nw.col("position") % every == 0).drop("position"), on="customer_id", how="inner"
+        )
+    rows = _collect(sample.drop("was_active", "at_risk"), ["customer_id", "period"])
+    rows.insert(0, "customer", pd.factorize(rows["customer_id"], sort=True)[0].astype(np.int64))
+    stages = [("customer-periods", "at risk", count), ("customer-periods", "left out of the sample", len(rows) - count)]
+    accounting = pd.DataFrame([*stages, ("panel", "rows", len(rows))], columns=["stage", "reason", "rows"])
+    return Panel(
+        rows=_typed(rows.drop(columns="customer_id"), _declared(tables)),
+        base=_base(at_risk, _declared(tables)),
+        active=_active(tables, grid, last, None),
+        accounting=accounting,
+        timing="before",
+        metrics=(),
+        score_ranges={},
+        **_common(tables, period, last),
+    )
+
+
+def _common(tables: Tables, period: periods.Period, last: int) -> dict[str, Any]:
+    return {
+        "period": period,
+        "last_period": last,
+        "controls": tuple(tables.controls),
+        "history": HISTORY,
+        "segments": tuple(tables.segments),
+        "currency": tables.config.currency or "",
+        "value_terms": _value_terms(tables),
+        "retention": _retention_rule(tables),
+    }
+
+
+def _declared(tables: Tables) -> list[str]:
+    return list(dict.fromkeys([*tables.controls, *tables.segments]))
+
+
+def _score_ranges(tables: Tables, metrics: Sequence[str]) -> dict[str, tuple[float, float]]:
+    return {metric: (tables.config.scales[metric].low, tables.config.scales[metric].high) for metric in metrics}
 
 
 def last_complete_period(tables: Tables, period: periods.Period, asked: str | None) -> int:
@@ -213,7 +260,9 @@ def _activity(tables: Tables, period: periods.Period) -> nw.LazyFrame:
         when = nw.when(bought).then(nw.col("occurred_at"))
         sums += [when.min().alias("first_order_at"), when.max().alias("last_order_at")]
     return (
-        tables.transactions.with_columns(period=_period_of("occurred_at", period)).group_by("customer_id", "period").agg(*sums)
+        tables.transactions.with_columns(period=_period_of("occurred_at", period))
+        .group_by("customer_id", "period")
+        .agg(*sums)
     )
 
 
@@ -239,7 +288,9 @@ def _grid(tables: Tables, activity: nw.LazyFrame, period: periods.Period, span: 
     first, last = span
     indices = list(range(first, last + 1))
     calendar = tables.frame(_calendar(tables, indices, period))
-    customers = _span(tables, period).filter((nw.col("joined") <= last) & (nw.col("left").is_null() | (nw.col("left") >= first)))
+    customers = _span(tables, period).filter(
+        (nw.col("joined") <= last) & (nw.col("left").is_null() | (nw.col("left") >= first))
+    )
     lived = (nw.col("joined") <= nw.col("period")) & (nw.col("left").is_null() | (nw.col("left") >= nw.col("period")))
     grid = (
         customers.join(calendar, how="cross")
@@ -251,7 +302,10 @@ def _grid(tables: Tables, activity: nw.LazyFrame, period: periods.Period, span: 
     grid = grid.with_columns(
         orders_so_far=nw.col("orders").cum_sum().over(by["partition_by"], order_by=by["order_by"]),
         margin_so_far=nw.col("margin").cum_sum().over(by["partition_by"], order_by=by["order_by"]),
-        last_ordered=nw.when(nw.col("orders") > 0).then(nw.col("period")).cum_max().over(by["partition_by"], order_by=by["order_by"]),
+        last_ordered=nw.when(nw.col("orders") > 0)
+        .then(nw.col("period"))
+        .cum_max()
+        .over(by["partition_by"], order_by=by["order_by"]),
         next_orders=nw.col("orders").shift(-1).over(by["partition_by"], order_by=by["order_by"]),
         next_revenue=nw.col("revenue").shift(-1).over(by["partition_by"], order_by=by["order_by"]),
         next_margin=nw.col("margin").shift(-1).over(by["partition_by"], order_by=by["order_by"]),
@@ -266,9 +320,15 @@ def _grid(tables: Tables, activity: nw.LazyFrame, period: periods.Period, span: 
             orders_now=nw.col("orders").cast(nw.Float64),
             margin_now=nw.col("margin"),
             periods_before=before.cast(nw.Float64),
-            orders_before=nw.when(before > 0).then((nw.col("orders_so_far") - nw.col("orders")) / before).otherwise(0.0),
-            margin_before=nw.when(before > 0).then((nw.col("margin_so_far") - nw.col("margin")) / before).otherwise(0.0),
-            periods_since_order=(nw.col("period") - nw.max_horizontal(nw.col("last_ordered").fill_null(0), known_since - 1)).cast(nw.Float64),
+            orders_before=nw.when(before > 0)
+            .then((nw.col("orders_so_far") - nw.col("orders")) / before)
+            .otherwise(0.0),
+            margin_before=nw.when(before > 0)
+            .then((nw.col("margin_so_far") - nw.col("margin")) / before)
+            .otherwise(0.0),
+            periods_since_order=(
+                nw.col("period") - nw.max_horizontal(nw.col("last_ordered").fill_null(0), known_since - 1)
+            ).cast(nw.Float64),
         )
         .with_columns(
             log_tenure=(nw.col("tenure") + 1).log(),
@@ -276,7 +336,9 @@ def _grid(tables: Tables, activity: nw.LazyFrame, period: periods.Period, span: 
             log_orders_before=(nw.col("orders_before") + 1).log(),
             log_margin_now=_signed_log("margin_now", scale),
             log_margin_before=_signed_log("margin_before", scale),
-            orders=nw.when(nw.col("retained") == 0).then(0.0).otherwise(nw.col("next_orders").fill_null(0).cast(nw.Float64)),
+            orders=nw.when(nw.col("retained") == 0)
+            .then(0.0)
+            .otherwise(nw.col("next_orders").fill_null(0).cast(nw.Float64)),
             revenue=nw.when(nw.col("retained") == 0).then(0.0).otherwise(nw.col("next_revenue").fill_null(0.0)),
             margin=nw.when(nw.col("retained") == 0).then(0.0).otherwise(nw.col("next_margin").fill_null(0.0)),
         )
@@ -334,9 +396,7 @@ def _with_retention(tables: Tables, grid: nw.LazyFrame) -> nw.LazyFrame:
         retained = nw.when(gone).then(0.0).otherwise(1.0)
     else:
         retained = nw.lit(None, nw.Float64)
-    return grid.with_columns(
-        was_active=nw.lit(1), at_risk=nw.when(not_left).then(1).otherwise(0), retained=retained
-    )
+    return grid.with_columns(was_active=nw.lit(1), at_risk=nw.when(not_left).then(1).otherwise(0), retained=retained)
 
 
 def _money_scale(activity: nw.LazyFrame) -> float:
@@ -359,15 +419,21 @@ def _classified_answers(tables: Tables, period: periods.Period, span: tuple[int,
     surveys = tables.surveys
     if "touchpoint" not in surveys.collect_schema().names():
         surveys = surveys.with_columns(touchpoint=nw.lit(None, nw.String))
-    relationship = surveys.filter((nw.col("metric") == "nps") & nw.col("touchpoint").is_null() & ~nw.col("score").is_null())
+    relationship = surveys.filter(
+        (nw.col("metric") == "nps") & nw.col("touchpoint").is_null() & ~nw.col("score").is_null()
+    )
     has_relationship = len(relationship.head(1).collect()) > 0
     surveys = surveys.with_columns(period=_period_of("answered_at", period)).join(
-        customers.select("customer_id", "joined", "left", *(["left_on"] if "left_on" in names else [])), on="customer_id", how="left"
+        customers.select("customer_id", "joined", "left", *(["left_on"] if "left_on" in names else [])),
+        on="customer_id",
+        how="left",
     )
     stray = (nw.col("metric") == "nps") & ~nw.col("touchpoint").is_null() & nw.lit(has_relationship)
     after_leaving = nw.col("left").is_null() & nw.lit(False)
     if "left_on" in names:
-        after_leaving = (~nw.col("left_on").is_null() & (nw.col("answered_at").dt.date() > nw.col("left_on").dt.date())).fill_null(False)
+        after_leaving = (
+            ~nw.col("left_on").is_null() & (nw.col("answered_at").dt.date() > nw.col("left_on").dt.date())
+        ).fill_null(False)
     return surveys.with_columns(
         reason=nw.when(nw.col("score").is_null())
         .then(nw.lit("invited, no answer"))
@@ -420,14 +486,19 @@ def _typed(rows: pd.DataFrame, declared: Sequence[str]) -> pd.DataFrame:
     return rows
 
 
-def _active(tables: Tables, grid: nw.LazyFrame, answers: nw.LazyFrame, last: int, metrics: Sequence[str]) -> pd.DataFrame:
+def _active(tables: Tables, grid: nw.LazyFrame, last: int, answers: nw.LazyFrame | None) -> pd.DataFrame:
     """Customers active at the end of the last period, with their last answers; a systematic sample where they are very many."""
     now = grid.filter((nw.col("at_risk") == 1) & (nw.col("period") == last)).drop("was_active", "at_risk", *OUTCOMES)
     count = int(now.select(nw.len()).collect()["len"][0])
     every = -(-count // ACTIVE_ROWS)
     if every > 1:
-        now = now.with_row_index("position", order_by="customer_id").filter(nw.col("position") % every == 0).drop("position")
-    for metric in metrics:
+        now = (
+            now.with_row_index("position", order_by="customer_id")
+            .filter(nw.col("position") % every == 0)
+            .drop("position")
+        )
+    for metric in _metrics(tables) if answers is not None else ():
+        assert answers is not None
         given = answers.filter(~nw.col(metric).is_null())
         latest = given.group_by("customer_id").agg(nw.col("period").max())
         latest = given.join(latest, on=["customer_id", "period"], how="inner").select(
@@ -437,7 +508,7 @@ def _active(tables: Tables, grid: nw.LazyFrame, answers: nw.LazyFrame, last: int
         )
         now = now.join(latest, on="customer_id", how="left")
     frame = _collect(now, ["customer_id"]).drop(columns="customer_id")
-    return frame.assign(weight=count / max(len(frame), 1))
+    return _typed(frame.assign(weight=count / max(len(frame), 1)), _declared(tables))
 
 
 def _base(at_risk: nw.LazyFrame, declared: Sequence[str]) -> pd.DataFrame:
@@ -525,7 +596,10 @@ def _accounting(classified: nw.LazyFrame, kept: int, inactive: int, rows: int, p
 def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
     """The same panel where the company can only export outcomes by period instead of transactions."""
     assert tables.outcomes is not None
-    assert tables.surveys is not None
+    if tables.surveys is None:
+        raise InputError(
+            "a data set of outcomes must have surveys: without answers or transactions there is nothing to estimate."
+        )
     columns = tables.outcomes.collect_schema().names()
     measured = tuple(column for column in OUTCOMES if column in columns)
     metrics = _metrics(tables)
@@ -533,9 +607,8 @@ def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
     for column in OUTCOMES:
         if column not in measured:
             outcomes = outcomes.with_columns(nw.lit(None, nw.Float64).alias(column))
-    schema = tables.surveys.collect_schema().names()
     surveys = tables.surveys
-    if "answered_at" not in schema:
+    if "answered_at" not in surveys.collect_schema().names():
         surveys = surveys.with_columns(answered_at=nw.lit(None, nw.Datetime("us")))
     surveys = surveys.select("response_id", "customer_id", "metric", "score", "answered_at")
     answered = surveys.filter(~nw.col("score").is_null())
@@ -560,7 +633,11 @@ def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
         .agg(
             *(nw.when(nw.col("metric") == metric).then(nw.col("score")).mean().alias(metric) for metric in metrics),
             *(
-                nw.when(nw.col("metric") == metric).then(nw.col("score")).count().cast(nw.Int64).alias(f"{metric}_answers")
+                nw.when(nw.col("metric") == metric)
+                .then(nw.col("score"))
+                .count()
+                .cast(nw.Int64)
+                .alias(f"{metric}_answers")
                 for metric in metrics
             ),
         )
@@ -581,7 +658,9 @@ def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
         grid = grid.with_columns(nw.col(column).cast(nw.Float64))
     if "retained" in measured:
         for column in ("orders", "revenue", "margin"):
-            grid = grid.with_columns(nw.when(nw.col("retained") == 0).then(nw.col(column) * 0.0).otherwise(nw.col(column)).alias(column))
+            grid = grid.with_columns(
+                nw.when(nw.col("retained") == 0).then(nw.col(column) * 0.0).otherwise(nw.col(column)).alias(column)
+            )
     grid = tables.materialise(grid)
     rows = _collect(grid.join(answers, on=["customer_id", "period_start"], how="inner"), ["customer_id", "period"])
     if rows.empty:
@@ -615,26 +694,24 @@ def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
         ],
         columns=["stage", "reason", "rows"],
     )
-    accounting = accounting[(accounting["rows"] != 0) | accounting["reason"].isin(["read", "kept", "rows"])].reset_index(drop=True)
-    config = tables.config
+    accounting = accounting[
+        (accounting["rows"] != 0) | accounting["reason"].isin(["read", "kept", "rows"])
+    ].reset_index(drop=True)
     typed = _typed(rows.drop(columns=[column for column in kept_columns if column in rows]), declared)
     return Panel(
         rows=typed,
         base=_base_of_outcomes(grid, declared),
         active=_typed(active, declared),
         accounting=accounting,
-        period=period,
-        last_period=last,
         timing=timing,
         metrics=metrics,
-        controls=tuple(tables.controls),
-        history=("log_tenure",) if typed["log_tenure"].nunique() > 1 else (),
-        segments=tuple(tables.segments),
-        currency=config.currency or "",
-        score_ranges={metric: (config.scales[metric].low, config.scales[metric].high) for metric in metrics},
-        value_terms=_value_terms(tables),
-        retention=_retention_rule(tables) if "retained" in measured else "",
+        score_ranges=_score_ranges(tables, metrics),
         outcomes=measured,
+        **_common(tables, period, last)
+        | {
+            "history": ("log_tenure",) if typed["log_tenure"].nunique() > 1 else (),
+            "retention": _retention_rule(tables) if "retained" in measured else "",
+        },
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from cxroi.errors import InvalidTables
 from cxroi.tables import Violation, check_tables, read_tables
+from cxroi.tables.check import inspect
 
 CUSTOMERS = """customer_id,joined_on,left_on,plan,age
 K1,2024-01-05,,gold,31
@@ -103,53 +104,283 @@ def edit(text: str, old: str, new: str) -> str:
 
 
 ROWS: list[tuple[str, dict[str, str], tuple[str, str, str, int, int | None], str]] = [
-    ("empty id", {"surveys_csv": edit(SURVEYS, "R2,K2", "R2,")}, ("empty_cell", "surveys", "customer_id", 1, 3), "empty"),
-    ("empty joined_on", {"customers_csv": edit(CUSTOMERS, "2024-02-11", "")}, ("empty_cell", "customers", "joined_on", 1, 3), ""),
-    ("empty amount", {"transactions_csv": edit(TRANSACTIONS, ",50,", ",,")}, ("empty_cell", "transactions", "amount", 1, 3), ""),
-    ("undated answer", {"surveys_csv": edit(SURVEYS, "2025-08-02", "")}, ("empty_cell", "surveys", "answered_at", 1, 3), ""),
-    ("empty margin", {"transactions_csv": edit(TRANSACTIONS, "50,10", "50,")}, ("empty_margin", "transactions", "margin", 1, 3), "margin_rate"),
-    ("day first date", {"transactions_csv": edit(TRANSACTIONS, "2025-08-12", "12/08/2025")}, ("not_a_date", "transactions", "occurred_at", 1, 3), "day/month/year"),
-    ("impossible date", {"customers_csv": edit(CUSTOMERS, "2024-02-11", "2024-02-31")}, ("not_a_date", "customers", "joined_on", 1, 3), "2026-12-31"),
-    ("word as date", {"customers_csv": edit(CUSTOMERS, "2024-02-11", "epoch")}, ("not_a_date", "customers", "joined_on", 1, 3), ""),
-    ("serial date", {"customers_csv": edit(CUSTOMERS, "2024-02-11", "45333")}, ("not_a_date", "customers", "joined_on", 1, 3), ""),
-    ("far past", {"customers_csv": edit(CUSTOMERS, "2024-02-11", "1900-01-01")}, ("date_out_of_range", "customers", "joined_on", 1, 3), "empty"),
-    ("far future", {"transactions_csv": edit(TRANSACTIONS, "2025-08-12", "2205-08-12")}, ("date_out_of_range", "transactions", "occurred_at", 1, 3), ""),
-    ("score of 11", {"surveys_csv": edit(SURVEYS, "nps,4", "nps,11")}, ("out_of_scale", "surveys", "score", 1, 3), "scales: {nps: [1, 10]}"),
-    ("csat of 0", {"surveys_csv": edit(SURVEYS, "csat,5", "csat,0")}, ("out_of_scale", "surveys", "score", 1, 4), "csat"),
-    ("score as word", {"surveys_csv": edit(SURVEYS, "nps,4", "nps,good")}, ("not_a_number", "surveys", "score", 1, 3), "Recode"),
+    (
+        "empty id",
+        {"surveys_csv": edit(SURVEYS, "R2,K2", "R2,")},
+        ("empty_cell", "surveys", "customer_id", 1, 3),
+        "empty",
+    ),
+    (
+        "empty joined_on",
+        {"customers_csv": edit(CUSTOMERS, "2024-02-11", "")},
+        ("empty_cell", "customers", "joined_on", 1, 3),
+        "",
+    ),
+    (
+        "empty amount",
+        {"transactions_csv": edit(TRANSACTIONS, ",50,", ",,")},
+        ("empty_cell", "transactions", "amount", 1, 3),
+        "",
+    ),
+    (
+        "undated answer",
+        {"surveys_csv": edit(SURVEYS, "2025-08-02", "")},
+        ("empty_cell", "surveys", "answered_at", 1, 3),
+        "",
+    ),
+    (
+        "empty margin",
+        {"transactions_csv": edit(TRANSACTIONS, "50,10", "50,")},
+        ("empty_margin", "transactions", "margin", 1, 3),
+        "margin_rate",
+    ),
+    (
+        "day first date",
+        {"transactions_csv": edit(TRANSACTIONS, "2025-08-12", "12/08/2025")},
+        ("not_a_date", "transactions", "occurred_at", 1, 3),
+        "day/month/year",
+    ),
+    (
+        "impossible date",
+        {"customers_csv": edit(CUSTOMERS, "2024-02-11", "2024-02-31")},
+        ("not_a_date", "customers", "joined_on", 1, 3),
+        "2026-12-31",
+    ),
+    (
+        "word as date",
+        {"customers_csv": edit(CUSTOMERS, "2024-02-11", "epoch")},
+        ("not_a_date", "customers", "joined_on", 1, 3),
+        "",
+    ),
+    (
+        "serial date",
+        {"customers_csv": edit(CUSTOMERS, "2024-02-11", "45333")},
+        ("not_a_date", "customers", "joined_on", 1, 3),
+        "",
+    ),
+    (
+        "far past",
+        {"customers_csv": edit(CUSTOMERS, "2024-02-11", "1900-01-01")},
+        ("date_out_of_range", "customers", "joined_on", 1, 3),
+        "empty",
+    ),
+    (
+        "far future",
+        {"transactions_csv": edit(TRANSACTIONS, "2025-08-12", "2205-08-12")},
+        ("date_out_of_range", "transactions", "occurred_at", 1, 3),
+        "",
+    ),
+    (
+        "score of 11",
+        {"surveys_csv": edit(SURVEYS, "nps,4", "nps,11")},
+        ("out_of_scale", "surveys", "score", 1, 3),
+        "scales: {nps: [1, 10]}",
+    ),
+    (
+        "csat of 0",
+        {"surveys_csv": edit(SURVEYS, "csat,5", "csat,0")},
+        ("out_of_scale", "surveys", "score", 1, 4),
+        "csat",
+    ),
+    (
+        "score as word",
+        {"surveys_csv": edit(SURVEYS, "nps,4", "nps,good")},
+        ("not_a_number", "surveys", "score", 1, 3),
+        "Recode",
+    ),
     ("score nan", {"surveys_csv": edit(SURVEYS, "nps,4", "nps,nan")}, ("not_a_number", "surveys", "score", 1, 3), ""),
-    ("unknown metric", {"surveys_csv": edit(SURVEYS, "nps,4", "stars,4")}, ("unknown_metric", "surveys", "metric", 1, 3), "Recode"),
-    ("decimal comma", {"transactions_csv": edit(TRANSACTIONS, ",50,", ',"50,5",')}, ("not_a_number", "transactions", "amount", 1, 3), 'decimal: ","'),
-    ("currency sign", {"transactions_csv": edit(TRANSACTIONS, ",50,", ",50 USD,")}, ("not_a_number", "transactions", "amount", 1, 3), "currency signs"),
-    ("thousands", {"transactions_csv": edit(TRANSACTIONS, ",50,", ',"1,050.50",')}, ("not_a_number", "transactions", "amount", 1, 3), "thousands"),
-    ("infinite amount", {"transactions_csv": edit(TRANSACTIONS, ",50,", ",inf,")}, ("not_a_number", "transactions", "amount", 1, 3), ""),
-    ("duplicate customer", {"customers_csv": CUSTOMERS + "K1,2024-01-06,,gold,31\n"}, ("duplicate_id", "customers", "customer_id", 1, 5), "twice"),
-    ("duplicate response", {"surveys_csv": edit(SURVEYS, "R4", "R1")}, ("duplicate_id", "surveys", "response_id", 1, 5), ""),
-    ("duplicate transaction", {"transactions_csv": edit(TRANSACTIONS, "T3", "T1")}, ("duplicate_id", "transactions", "transaction_id", 1, 4), ""),
-    ("repeated answer", {"surveys_csv": SURVEYS + "R6,K2,nps,4,2025-08-02,\n"}, ("repeated_rows", "surveys", "", 1, 7), "accept: {surveys: {repeated_rows: drop}}"),
-    ("repeated transaction", {"transactions_csv": TRANSACTIONS + "T4,K2,2025-08-12,50,10\n"}, ("repeated_rows", "transactions", "", 1, 5), "accept"),
-    ("unknown buyer", {"transactions_csv": edit(TRANSACTIONS, "T2,K2", "T2,K9")}, ("unknown_customer", "transactions", "customer_id", 1, 3), "accept: {transactions: {unknown_customer: drop}}"),
-    ("unknown respondent", {"surveys_csv": edit(SURVEYS, "R2,K2", "R2,K9")}, ("unknown_customer", "surveys", "customer_id", 1, 3), "accept"),
-    ("answer before joining", {"surveys_csv": edit(SURVEYS, "2025-09-03", "2025-06-29")}, ("before_joining", "surveys", "answered_at", 1, 4), "accept: {surveys: {before_joining: drop}}"),
-    ("answer after leaving", {"surveys_csv": edit(SURVEYS, "2025-08-02", "2025-12-16")}, ("after_leaving", "surveys", "answered_at", 1, 3), "after_leaving"),
-    ("left before joining", {"customers_csv": edit(CUSTOMERS, "2025-12-15", "2024-02-10"), "surveys_csv": edit(SURVEYS, "R2,K2", "R2,K1")}, ("left_before_joining", "customers", "left_on", 1, 3), ""),
-    ("unknown toucher", {"touches_csv": edit(TOUCHES, "K2", "K9")}, ("unknown_customer", "touches", "customer_id", 1, 3), ""),
-    ("initiated by nobody", {"touches_csv": edit(TOUCHES, "brand", "nobody")}, ("unknown_choice", "touches", "initiated_by", 1, 2), ""),
-    ("failed perhaps", {"touches_csv": edit(TOUCHES, "yes", "perhaps")}, ("not_true_or_false", "touches", "failed", 1, 3), ""),
-    ("repeated touch", {"touches_csv": TOUCHES + "K1,2025-07-01T08:00:00,call,brand,no\n"}, ("repeated_rows", "touches", "", 1, 4), ""),
-    ("unknown referrer", {"referrals_csv": edit(REFERRALS, "K1", "K8")}, ("unknown_customer", "referrals", "referrer_id", 1, 2), ""),
-    ("unknown referred", {"referrals_csv": edit(REFERRALS, "K3", "K8")}, ("unknown_customer", "referrals", "referred_id", 1, 2), ""),
-    ("unknown arm", {"initiatives_csv": INITIATIVES, "exposures_csv": edit(EXPOSURES, "treated", "pilot")}, ("unknown_choice", "exposures", "arm", 1, 2), "Recode"),
-    ("unknown initiative", {"initiatives_csv": INITIATIVES, "exposures_csv": edit(EXPOSURES, "I1", "I9")}, ("unknown_initiative", "exposures", "initiative_id", 1, 2), ""),
-    ("unknown exposed", {"initiatives_csv": INITIATIVES, "exposures_csv": edit(EXPOSURES, "K2", "K9")}, ("unknown_customer", "exposures", "customer_id", 1, 3), ""),
-    ("ninth category", {"initiatives_csv": INITIATIVES, "costs_csv": edit(COSTS, "technology", "9")}, ("unknown_choice", "costs", "category", 1, 3), "Recode"),
-    ("kind of cost", {"initiatives_csv": INITIATIVES, "costs_csv": edit(COSTS, "one_off", "once")}, ("unknown_choice", "costs", "kind", 1, 2), ""),
-    ("month of cost", {"initiatives_csv": INITIATIVES, "costs_csv": edit(COSTS, "2025-08", "08/2025")}, ("not_a_date", "costs", "month", 1, 3), ""),
-    ("cost of nothing", {"initiatives_csv": INITIATIVES, "costs_csv": edit(COSTS, "I1,tech", "I7,tech")}, ("unknown_initiative", "costs", "initiative_id", 1, 3), ""),
-    ("reversed initiative", {"initiatives_csv": edit(INITIATIVES, "2025-12-31", "2025-06-30")}, ("reversed_period", "initiatives", "ends_on", 1, 2), ""),
-    ("reversed period", {"outcomes_csv": edit(OUTCOMES, "2025-12-31", "2025-09-30")}, ("reversed_period", "outcomes", "period_end", 1, 3), ""),
-    ("overlapping periods", {"outcomes_csv": edit(OUTCOMES, "2025-10-01", "2025-09-15")}, ("overlapping_periods", "outcomes", "period_start", 1, 3), ""),
-    ("unknown in outcomes", {"outcomes_csv": edit(OUTCOMES, "K2", "K9")}, ("unknown_customer", "outcomes", "customer_id", 1, 4), ""),
+    (
+        "unknown metric",
+        {"surveys_csv": edit(SURVEYS, "nps,4", "stars,4")},
+        ("unknown_metric", "surveys", "metric", 1, 3),
+        "Recode",
+    ),
+    (
+        "decimal comma",
+        {"transactions_csv": edit(TRANSACTIONS, ",50,", ',"50,5",')},
+        ("not_a_number", "transactions", "amount", 1, 3),
+        'decimal: ","',
+    ),
+    (
+        "currency sign",
+        {"transactions_csv": edit(TRANSACTIONS, ",50,", ",50 USD,")},
+        ("not_a_number", "transactions", "amount", 1, 3),
+        "currency signs",
+    ),
+    (
+        "thousands",
+        {"transactions_csv": edit(TRANSACTIONS, ",50,", ',"1,050.50",')},
+        ("not_a_number", "transactions", "amount", 1, 3),
+        "thousands",
+    ),
+    (
+        "infinite amount",
+        {"transactions_csv": edit(TRANSACTIONS, ",50,", ",inf,")},
+        ("not_a_number", "transactions", "amount", 1, 3),
+        "",
+    ),
+    (
+        "duplicate customer",
+        {"customers_csv": CUSTOMERS + "K1,2024-01-06,,gold,31\n"},
+        ("duplicate_id", "customers", "customer_id", 1, 5),
+        "twice",
+    ),
+    (
+        "duplicate response",
+        {"surveys_csv": edit(SURVEYS, "R4", "R1")},
+        ("duplicate_id", "surveys", "response_id", 1, 5),
+        "",
+    ),
+    (
+        "duplicate transaction",
+        {"transactions_csv": edit(TRANSACTIONS, "T3", "T1")},
+        ("duplicate_id", "transactions", "transaction_id", 1, 4),
+        "",
+    ),
+    (
+        "repeated answer",
+        {"surveys_csv": SURVEYS + "R6,K2,nps,4,2025-08-02,\n"},
+        ("repeated_rows", "surveys", "", 1, 7),
+        "accept: {surveys: {repeated_rows: drop}}",
+    ),
+    (
+        "repeated transaction",
+        {"transactions_csv": TRANSACTIONS + "T4,K2,2025-08-12,50,10\n"},
+        ("repeated_rows", "transactions", "", 1, 5),
+        "accept",
+    ),
+    (
+        "unknown buyer",
+        {"transactions_csv": edit(TRANSACTIONS, "T2,K2", "T2,K9")},
+        ("unknown_customer", "transactions", "customer_id", 1, 3),
+        "accept: {transactions: {unknown_customer: drop}}",
+    ),
+    (
+        "unknown respondent",
+        {"surveys_csv": edit(SURVEYS, "R2,K2", "R2,K9")},
+        ("unknown_customer", "surveys", "customer_id", 1, 3),
+        "accept",
+    ),
+    (
+        "answer before joining",
+        {"surveys_csv": edit(SURVEYS, "2025-09-03", "2025-06-29")},
+        ("before_joining", "surveys", "answered_at", 1, 4),
+        "accept: {surveys: {before_joining: drop}}",
+    ),
+    (
+        "answer after leaving",
+        {"surveys_csv": edit(SURVEYS, "2025-08-02", "2025-12-16")},
+        ("after_leaving", "surveys", "answered_at", 1, 3),
+        "after_leaving",
+    ),
+    (
+        "left before joining",
+        {"customers_csv": edit(CUSTOMERS, "2025-12-15", "2024-02-10"), "surveys_csv": edit(SURVEYS, "R2,K2", "R2,K1")},
+        ("left_before_joining", "customers", "left_on", 1, 3),
+        "",
+    ),
+    (
+        "unknown toucher",
+        {"touches_csv": edit(TOUCHES, "K2", "K9")},
+        ("unknown_customer", "touches", "customer_id", 1, 3),
+        "",
+    ),
+    (
+        "initiated by nobody",
+        {"touches_csv": edit(TOUCHES, "brand", "nobody")},
+        ("unknown_choice", "touches", "initiated_by", 1, 2),
+        "",
+    ),
+    (
+        "failed perhaps",
+        {"touches_csv": edit(TOUCHES, "yes", "perhaps")},
+        ("not_true_or_false", "touches", "failed", 1, 3),
+        "",
+    ),
+    (
+        "repeated touch",
+        {"touches_csv": TOUCHES + "K1,2025-07-01T08:00:00,call,brand,no\n"},
+        ("repeated_rows", "touches", "", 1, 4),
+        "",
+    ),
+    (
+        "unknown referrer",
+        {"referrals_csv": edit(REFERRALS, "K1", "K8")},
+        ("unknown_customer", "referrals", "referrer_id", 1, 2),
+        "",
+    ),
+    (
+        "unknown referred",
+        {"referrals_csv": edit(REFERRALS, "K3", "K8")},
+        ("unknown_customer", "referrals", "referred_id", 1, 2),
+        "",
+    ),
+    (
+        "unknown arm",
+        {"initiatives_csv": INITIATIVES, "exposures_csv": edit(EXPOSURES, "treated", "pilot")},
+        ("unknown_choice", "exposures", "arm", 1, 2),
+        "Recode",
+    ),
+    (
+        "unknown initiative",
+        {"initiatives_csv": INITIATIVES, "exposures_csv": edit(EXPOSURES, "I1", "I9")},
+        ("unknown_initiative", "exposures", "initiative_id", 1, 2),
+        "",
+    ),
+    (
+        "unknown exposed",
+        {"initiatives_csv": INITIATIVES, "exposures_csv": edit(EXPOSURES, "K2", "K9")},
+        ("unknown_customer", "exposures", "customer_id", 1, 3),
+        "",
+    ),
+    (
+        "ninth category",
+        {"initiatives_csv": INITIATIVES, "costs_csv": edit(COSTS, "technology", "9")},
+        ("unknown_choice", "costs", "category", 1, 3),
+        "Recode",
+    ),
+    (
+        "kind of cost",
+        {"initiatives_csv": INITIATIVES, "costs_csv": edit(COSTS, "one_off", "once")},
+        ("unknown_choice", "costs", "kind", 1, 2),
+        "",
+    ),
+    (
+        "month of cost",
+        {"initiatives_csv": INITIATIVES, "costs_csv": edit(COSTS, "2025-08", "08/2025")},
+        ("not_a_date", "costs", "month", 1, 3),
+        "",
+    ),
+    (
+        "cost of nothing",
+        {"initiatives_csv": INITIATIVES, "costs_csv": edit(COSTS, "I1,tech", "I7,tech")},
+        ("unknown_initiative", "costs", "initiative_id", 1, 3),
+        "",
+    ),
+    (
+        "reversed initiative",
+        {"initiatives_csv": edit(INITIATIVES, "2025-12-31", "2025-06-30")},
+        ("reversed_period", "initiatives", "ends_on", 1, 2),
+        "",
+    ),
+    (
+        "reversed period",
+        {"outcomes_csv": edit(OUTCOMES, "2025-12-31", "2025-09-30")},
+        ("reversed_period", "outcomes", "period_end", 1, 3),
+        "",
+    ),
+    (
+        "overlapping periods",
+        {"outcomes_csv": edit(OUTCOMES, "2025-10-01", "2025-09-15")},
+        ("overlapping_periods", "outcomes", "period_start", 1, 3),
+        "",
+    ),
+    (
+        "unknown in outcomes",
+        {"outcomes_csv": edit(OUTCOMES, "K2", "K9")},
+        ("unknown_customer", "outcomes", "customer_id", 1, 4),
+        "",
+    ),
 ]
 
 
@@ -167,18 +398,71 @@ FILES: list[tuple[str, dict[str, str | bytes | None], tuple[str, str, str], str]
     ("no customers", {"customers_csv": None}, ("missing_file", "customers", ""), "customers.csv"),
     ("no surveys", {"surveys_csv": None}, ("missing_file", "surveys", ""), "surveys: none"),
     ("no transactions", {"transactions_csv": None}, ("missing_file", "transactions", ""), "outcomes"),
-    ("declared file missing", {"dataset_yaml": "currency: VND\ntables: {surveys: {file: q.csv}}\n"}, ("missing_file", "surveys", ""), "q.csv"),
-    ("two sources", {"surveys_csv": SURVEYS, "surveys.csv_gz": b""}, ("ambiguous_file", "surveys", ""), "surveys.csv.gz"),
-    ("no column", {"customers_csv": CUSTOMERS.replace("joined_on", "joined")}, ("missing_column", "customers", "joined_on"), "joined_on: joined"),
-    ("no margin", {"transactions_csv": TRANSACTIONS.replace(",margin", ",profit")}, ("missing_margin", "transactions", "margin"), "margin_rate: 0.35"),
-    ("map to nothing", {"dataset_yaml": "currency: VND\ntables: {surveys: {columns: {channel: CHANEL}}}\n"}, ("unknown_column", "surveys", "channel"), "CHANEL"),
-    ("map from nothing", {"dataset_yaml": "currency: VND\ntables: {surveys: {columns: {chanel: touchpoint}}}\n"}, ("unknown_column", "surveys", "chanel"), "did you mean channel?"),
-    ("unknown control", {"dataset_yaml": "currency: VND\ncontrols: [agee]\n"}, ("unknown_column", "customers", "agee"), "did you mean age?"),
-    ("unknown segment", {"dataset_yaml": "currency: VND\nsegments: [plann]\n"}, ("unknown_column", "customers", "plann"), "did you mean plan?"),
+    (
+        "declared file missing",
+        {"dataset_yaml": "currency: VND\ntables: {surveys: {file: q.csv}}\n"},
+        ("missing_file", "surveys", ""),
+        "q.csv",
+    ),
+    (
+        "two sources",
+        {"surveys_csv": SURVEYS, "surveys.csv_gz": b""},
+        ("ambiguous_file", "surveys", ""),
+        "surveys.csv.gz",
+    ),
+    (
+        "no column",
+        {"customers_csv": CUSTOMERS.replace("joined_on", "joined")},
+        ("missing_column", "customers", "joined_on"),
+        "joined_on: joined",
+    ),
+    (
+        "no margin",
+        {"transactions_csv": TRANSACTIONS.replace(",margin", ",profit")},
+        ("missing_margin", "transactions", "margin"),
+        "margin_rate: 0.35",
+    ),
+    (
+        "map to nothing",
+        {"dataset_yaml": "currency: VND\ntables: {surveys: {columns: {channel: CHANEL}}}\n"},
+        ("unknown_column", "surveys", "channel"),
+        "CHANEL",
+    ),
+    (
+        "map from nothing",
+        {"dataset_yaml": "currency: VND\ntables: {surveys: {columns: {chanel: touchpoint}}}\n"},
+        ("unknown_column", "surveys", "chanel"),
+        "did you mean channel?",
+    ),
+    (
+        "unknown control",
+        {"dataset_yaml": "currency: VND\ncontrols: [agee]\n"},
+        ("unknown_column", "customers", "agee"),
+        "did you mean age?",
+    ),
+    (
+        "unknown segment",
+        {"dataset_yaml": "currency: VND\nsegments: [plann]\n"},
+        ("unknown_column", "customers", "plann"),
+        "did you mean plan?",
+    ),
     ("empty file", {"touches_csv": b""}, ("empty_table", "touches", ""), "Export it again"),
     ("header only", {"surveys_csv": SURVEYS.splitlines()[0] + "\n"}, ("empty_table", "surveys", ""), "none"),
-    ("column twice", {"customers_csv": CUSTOMERS.replace("age", "Plan")}, ("repeated_column", "customers", "Plan"), "Rename"),
-    ("contract without left_on", {"dataset_yaml": "currency: VND\nretention: {rule: contract}\n", "customers_csv": CUSTOMERS.replace("left_on", "gone")}, ("missing_column", "customers", "left_on"), "repurchase"),
+    (
+        "column twice",
+        {"customers_csv": CUSTOMERS.replace("age", "Plan")},
+        ("repeated_column", "customers", "Plan"),
+        "Rename",
+    ),
+    (
+        "contract without left_on",
+        {
+            "dataset_yaml": "currency: VND\nretention: {rule: contract}\n",
+            "customers_csv": CUSTOMERS.replace("left_on", "gone"),
+        },
+        ("missing_column", "customers", "left_on"),
+        "repurchase",
+    ),
 ]
 
 
@@ -339,11 +623,26 @@ NOTICES: list[tuple[str, dict[str, str], str, int]] = [
     ("two orders a day", {"transactions_csv": TRANSACTIONS + "T4,K1,2025-07-11,9,3\n"}, "several_orders_a_day", 1),
     ("bought after leaving", {"transactions_csv": TRANSACTIONS + "T4,K2,2025-12-16,9,3\n"}, "after_leaving", 1),
     ("bought before joining", {"transactions_csv": TRANSACTIONS + "T4,K3,2025-06-29,9,3\n"}, "before_joining", 1),
-    ("zones mixed", {"surveys_csv": edit(SURVEYS, "R2,K2,nps,4,2025-08-02", "R2,K2,nps,4,2025-08-02T10:00:00+07:00")}, "mixed_time_zones", 1),
+    (
+        "zones mixed",
+        {"surveys_csv": edit(SURVEYS, "R2,K2,nps,4,2025-08-02", "R2,K2,nps,4,2025-08-02T10:00:00+07:00")},
+        "mixed_time_zones",
+        1,
+    ),
     ("quarter not over", {"transactions_csv": edit(TRANSACTIONS, "2025-12-31", "2025-12-01")}, "unfinished_quarter", 0),
     ("no currency", {"dataset_yaml": ""}, "no_currency", 0),
     ("margin twice", {"dataset_yaml": DATASET + "margin_rate: 0.3\n"}, "unused_margin_rate", 0),
-    ("consent unknown", {"customers_csv": CUSTOMERS.replace("age", "consent").replace(",31", ",").replace("45", "yes").replace("27", "no")}, "empty_consent", 1),
+    (
+        "consent unknown",
+        {
+            "customers_csv": CUSTOMERS.replace("age", "consent")
+            .replace(",31", ",")
+            .replace("45", "yes")
+            .replace("27", "no")
+        },
+        "empty_consent",
+        1,
+    ),
 ]
 
 
@@ -360,30 +659,77 @@ def test_future_is_counted_from_today(tmp_path: Path) -> None:
     tomorrow = dt.date.today() + dt.timedelta(days=1)
     assert errors(company(tmp_path / "a", transactions_csv=edit(TRANSACTIONS, "2025-12-31", str(tomorrow)))) == []
     later = tomorrow + dt.timedelta(days=1)
-    rules = [one.rule for one in errors(company(tmp_path / "b", transactions_csv=edit(TRANSACTIONS, "2025-12-31", str(later))))]
+    rules = [
+        one.rule
+        for one in errors(company(tmp_path / "b", transactions_csv=edit(TRANSACTIONS, "2025-12-31", str(later))))
+    ]
     assert rules == ["date_out_of_range"]
 
 
-def test_repeated_ids_of_a_large_table_are_sampled(tmp_path: Path) -> None:
-    from cxroi.tables.check import inspect
+def large_company(folder: Path, *, transactions: str) -> Path:
+    """Company of 6,400 customers with whole-numbered ids; ``transactions`` is a query over ``t(i)``."""
+    company(
+        folder,
+        customers_csv=None,
+        surveys_csv=None,
+        transactions_csv=None,
+        dataset_yaml=DATASET + "tables: {surveys: none}\n",
+    )
+    people = "SELECT i AS customer_id, DATE '2024-01-01' AS joined_on, CASE WHEN i % 2 = 0 THEN DATE '2025-12-31' END AS left_on"
+    duckdb.sql(f"COPY ({people} FROM range(6400) AS t(i)) TO '{folder / 'customers.parquet'}'")
+    duckdb.sql(f"COPY ({transactions}) TO '{folder / 'transactions.parquet'}'")
+    return folder
 
-    folder = company(tmp_path, transactions_csv=None)
-    twice = "SELECT i AS transaction_id, 'K1' AS customer_id, DATE '2025-12-31' AS occurred_at, 1.0 * i AS amount, 0.5 AS margin FROM range(6400) AS t(i)"
-    duckdb.sql(f"COPY ({twice} UNION ALL {twice}) TO '{folder / 'transactions.parquet'}'")
-    whole = {one.rule: one for one in inspect(folder).violations}["duplicate_id"]
-    some = {one.rule: one for one in inspect(folder, sample_keys_above=1000).violations}["duplicate_id"]
-    assert whole.count == 6400
-    assert 50 < some.count < 200  # a 64th of 6,400 is 100; its standard deviation is 10
-    assert "every 64th id" in str(some)
+
+ORDER = "SELECT i AS transaction_id, i AS customer_id, TIMESTAMP '2025-12-31 10:00:00' AS occurred_at, 1.0 * i + 1 AS amount, 0.5 AS margin FROM range(6400) AS t(i)"
+
+
+def test_repeated_ids_of_a_large_table_are_sampled(tmp_path: Path) -> None:
+    folder = large_company(tmp_path, transactions=f"{ORDER} UNION ALL {ORDER}")
+    for rule in ("duplicate_id", "repeated_rows", "several_orders_a_day"):
+        whole = {one.rule: one for one in inspect(folder).violations}[rule]
+        some = {one.rule: one for one in inspect(folder, sample_keys_above=1000).violations}[rule]
+        assert whole.count == 6400
+        assert 50 < some.count < 200  # a 64th of 6,400 is 100; its standard deviation is 10
+        assert "every 64th customer id" in str(some)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [
+        pytest.param("i AS customer_id", "i + 1 AS customer_id", "unknown_customer", id="customer"),
+        pytest.param("i AS customer_id", "nullif(i, 77) AS customer_id", "empty_cell", id="empty id"),
+        pytest.param("2025-12-31", "1925-12-31", "date_out_of_range", id="date"),
+        pytest.param("1.0 * i", "'nan'::DOUBLE", "empty_cell", id="amount that is no number"),
+        pytest.param("1.0 * i", "1e308 * 10.0 ** i", "not_a_number", id="infinite amount"),
+        pytest.param("0.5 AS", "nullif(0.5 * i, 0) AS", "empty_margin", id="margin"),
+        pytest.param("1.0 * i", "-1.0 * i", "refunds", id="refunds"),
+        pytest.param("10:00:00'", "10:00:00' + INTERVAL 1 DAY", "after_leaving", id="after leaving"),
+    ],
+)
+def test_large_and_small_tables_break_the_same_rules(tmp_path: Path, old: str, new: str, rule: str) -> None:
+    folder = large_company(tmp_path, transactions=edit(ORDER, old, new))
+    whole = {(one.rule, one.column): one for one in inspect(folder).violations}
+    some = {(one.rule, one.column): one for one in inspect(folder, sample_keys_above=1000).violations}
+    assert rule in {name for name, _ in whole}
+    assert whole.keys() == some.keys()
+    assert all(one == some[key] for key, one in whole.items() if one.severity == "error")
+
+
+def test_clean_large_table_is_clean(tmp_path: Path) -> None:
+    assert inspect(large_company(tmp_path, transactions=ORDER), sample_keys_above=1000).violations[1:] == ()
 
 
 def test_hostile_names_and_values_are_only_text(tmp_path: Path) -> None:
     hostile = "o'dd \"; drop table who; --[*].csv"
     name = unicodedata.normalize("NFC", hostile)
     customers = CUSTOMERS.replace("plan", '"pl""an\'; --"').replace("gold", "<script>alert(1)</script>")
-    folder = company(tmp_path, customers_csv=None, dataset_yaml=DATASET + f"tables: {{customers: {{file: {name!r}}}}}\n".replace("\\'", "''"))
+    folder = company(
+        tmp_path,
+        customers_csv=None,
+        dataset_yaml=DATASET + f"tables: {{customers: {{file: {name!r}}}}}\n".replace("\\'", "''"),
+    )
     (folder / name).write_text(customers)
     assert check_tables(folder) == []
     tables = read_tables(folder)
     assert tables.segments == ("pl\"an'; --",)
-

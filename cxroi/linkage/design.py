@@ -13,7 +13,7 @@ import pandas as pd
 
 from cxroi import periods
 from cxroi.linkage.fit import Floats, Ints, independent_columns
-from cxroi.linkage.history import NET_COLUMNS, NetHistory, learn_history
+from cxroi.linkage.history import NET_COLUMNS, NetHistory, learn_history, score_correlations
 from cxroi.panel import Panel
 
 FEWEST_ROWS_OF_A_LEVEL = 30
@@ -46,7 +46,9 @@ class Preparation:
             prepared[column] = rows[column].astype(float).fillna(median)
         labels = [periods.label(index, self.period) for index in self.periods]
         if "period" in rows:
-            prepared["period_label"] = pd.Categorical(rows["period"].map(lambda index: periods.label(index, self.period)), categories=labels)
+            prepared["period_label"] = pd.Categorical(
+                rows["period"].map(lambda index: periods.label(index, self.period)), categories=labels
+            )
         if self.net is not None:
             prepared[list(NET_COLUMNS)] = self.net.columns(rows)
         return prepared.rename(columns=self.aliases)
@@ -71,8 +73,10 @@ def prepare(panel: Panel, rows: pd.DataFrame, exposure: str) -> Preparation:
                 with_gaps.append(column)
     for column in panel.history:
         medians[column] = 0.0
+    correlations = score_correlations(panel.rows, exposure, panel.metrics) if exposure else ()
+    net = learn_history(rows, exposure, correlations)
     return Preparation(
-        medians, tuple(with_gaps), levels, aliases, tuple(sorted(rows["period"].unique())), panel.period, learn_history(rows, exposure)
+        medians, tuple(with_gaps), levels, aliases, tuple(sorted(rows["period"].unique())), panel.period, net
     )
 
 
@@ -129,6 +133,8 @@ class Design:
     @cached_property
     def shift(self) -> Floats | None:
         """Change of every row's columns when the score rises by one point, shape (k,), or None if it differs between rows."""
+        if not self.exposure:
+            return np.zeros(len(self.columns))
         terms = [column for column in self.columns if self.exposure in column]
         if terms != [self.exposure]:
             return None

@@ -57,7 +57,9 @@ def level_shift(slopes: Slopes, weights: Floats, level: float | None) -> float:
         return level - float(np.average(slopes.predictors(0.0)[0], weights=weights))
     predictor = slopes.predictors(0.0)[0]
     if slopes.family == "poisson":
-        return float(np.log(level) - np.log(np.average(mean(predictor, "poisson"), weights=weights))) if level > 0 else 0.0
+        return (
+            float(np.log(level) - np.log(np.average(mean(predictor, "poisson"), weights=weights))) if level > 0 else 0.0
+        )
     if not 0 < level < 1:
         return 0.0
 
@@ -81,7 +83,9 @@ def average_effect(slopes: Slopes, weights: Floats, level: float | None = None) 
     shift = level_shift(slopes, weights, level)
     now, higher = (mean(predictor, slopes.family) for predictor in slopes.predictors(shift))
     slope_now, slope_higher = mean_slope(now, slopes.family), mean_slope(higher, slopes.family)
-    gradient = slopes.weighted_columns(weights * slope_higher, higher=True) - slopes.weighted_columns(weights * slope_now, higher=False)
+    gradient = slopes.weighted_columns(weights * slope_higher, higher=True) - slopes.weighted_columns(
+        weights * slope_now, higher=False
+    )
     by_level = 0.0
     if level is not None:
         sensitivity = float(weights @ slope_now)
@@ -91,7 +95,9 @@ def average_effect(slopes: Slopes, weights: Floats, level: float | None = None) 
     return Effect(float(weights @ (higher - now)), gradient, by_level, shift)
 
 
-def average_product_effect(retention: Slopes, amount: Slopes, weights: Floats, levels: tuple[float | None, float | None]) -> Effect:
+def average_product_effect(
+    retention: Slopes, amount: Slopes, weights: Floats, levels: tuple[float | None, float | None]
+) -> Effect:
     """Average change of P(retained) × E[amount | retained] for one point; gradient by both equations' coefficients stacked.
 
     Parameters
@@ -127,7 +133,9 @@ def average_product_effect(retention: Slopes, amount: Slopes, weights: Floats, l
     if levels[1] is not None:
         spend_sensitivity = float(weights @ (keep * spend_slope))
         keep_columns = retention.weighted_columns(weights * keep_slope * spend, higher=False)
-        amount_shift_by_keep = -(keep_columns + float(weights @ (keep_slope * spend)) * shift_by_keep) / spend_sensitivity
+        amount_shift_by_keep = (
+            -(keep_columns + float(weights @ (keep_slope * spend)) * shift_by_keep) / spend_sensitivity
+        )
         amount_shift_by_spend = -amount.weighted_columns(weights * keep * spend_slope, higher=False) / spend_sensitivity
         by_level = spend_shift_moves / spend_sensitivity
     else:

@@ -10,6 +10,7 @@ from repeated answers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +63,11 @@ class NetHistory:
         if self.exposure and self.exposure in rows:
             score = np.nan_to_num(rows[self.exposure].to_numpy(dtype=float) - self.centre)
         lag_one, earlier = self._correlation(np.zeros(len(rows))), self._correlation(before)
-        now = _posterior(rows["orders_now"].to_numpy(dtype=float), self.order_rate * np.exp(self.order_slope * lag_one * score), self.order_shape)
+        now = _posterior(
+            rows["orders_now"].to_numpy(dtype=float),
+            self.order_rate * np.exp(self.order_slope * lag_one * score),
+            self.order_shape,
+        )
         past = _posterior(
             rows["orders_before"].to_numpy(dtype=float) * before,
             self.order_rate * before * np.exp(self.order_slope * earlier * score),
@@ -87,8 +92,8 @@ class NetHistory:
         return table[np.maximum(periods_before, 0).astype(int)]
 
 
-def learn_history(rows: pd.DataFrame, exposure: str) -> NetHistory | None:
-    """Rates, spread and correlations from the answered rows of a panel; None where the panel has no purchase history."""
+def learn_history(rows: pd.DataFrame, exposure: str, correlations: tuple[float, ...]) -> NetHistory | None:
+    """Rates and spread from the answered rows of a panel; None where the panel has no purchase history."""
     if not set(SOURCES) <= set(rows.columns):
         return None
     orders = rows["orders_now"].to_numpy(dtype=float)
@@ -99,16 +104,32 @@ def learn_history(rows: pd.DataFrame, exposure: str) -> NetHistory | None:
     return NetHistory(
         exposure=exposure,
         centre=float(rows[exposure].mean()) if exposure else 0.0,
-        correlations=_correlations(rows, exposure) if exposure else (),
+        correlations=correlations,
         order_rate=rate,
         order_shape=shape,
         basket=float(rows["margin_now"].sum()) / float(orders.sum()),
     )
 
 
+def score_correlations(rows: pd.DataFrame, exposure: str, metrics: Sequence[str]) -> tuple[float, ...]:
+    """Correlations of answers 1, 2, … periods apart as far as 100 pairs reach, never rising.
+
+    A score without enough pairs one period apart borrows those of the first other metric that has them: satisfaction lasts as it lasts,
+    whatever it is asked by. Empty where nobody answered twice in a row.
+    """
+    for metric in (exposure, *(metric for metric in metrics if metric != exposure)):
+        found = _correlations(rows[rows[metric].notna()], metric)
+        if found:
+            return found
+    return ()
+
+
 def _correlations(rows: pd.DataFrame, exposure: str) -> tuple[float, ...]:
-    """Correlations of answers 1, 2, … periods apart as far as 100 pairs reach, never rising; empty without pairs one period apart."""
-    answers = rows[["customer", "period"]].assign(centred=rows[exposure] - rows.groupby("period")[exposure].transform("mean"))
+    if rows.empty:
+        return ()
+    answers = rows[["customer", "period"]].assign(
+        centred=rows[exposure] - rows.groupby("period")[exposure].transform("mean")
+    )
     variance = float((answers["centred"] ** 2).mean())
     found: list[float] = []
     for lag in range(1, int(rows["period"].max() - rows["period"].min()) + 1):

@@ -201,7 +201,9 @@ class Linkage:
             "inside": "the score is dated inside the outcome's period: it may be a result of the outcome; send surveys before, keep dates",
             "undated": "the score has no date: it may have been taken after the outcome; add answered_at",
         }[timing]
-        rows.append(("score before outcome", "pass" if timing == "before" else "fail", float(timing == "before"), advice))
+        rows.append(
+            ("score before outcome", "pass" if timing == "before" else "fail", float(timing == "before"), advice)
+        )
         rows.append(
             (
                 "separation",
@@ -215,7 +217,14 @@ class Linkage:
                 else "no column predicts retention perfectly",
             )
         )
-        rows.append(("convergence", "pass" if self.fitted.converged else "fail", float(self.fitted.iterations), "iterations of the fit"))
+        rows.append(
+            (
+                "convergence",
+                "pass" if self.fitted.converged else "fail",
+                float(self.fitted.iterations),
+                "iterations of the fit",
+            )
+        )
         if self.fitted.family == "poisson":
             over = self.fitted.dispersion > 1.2
             rows.append(
@@ -230,7 +239,12 @@ class Linkage:
             )
         few = self.n_clusters < FEW_CLUSTERS
         rows.append(
-            ("clusters", "warn" if few else "pass", float(self.n_clusters), "few customers: intervals use a t distribution" if few else "customers")
+            (
+                "clusters",
+                "warn" if few else "pass",
+                float(self.n_clusters),
+                "few customers: intervals use a t distribution" if few else "customers",
+            )
         )
         if self.method == "adjusted":
             left_over = self.calibration.imbalance_after
@@ -251,9 +265,26 @@ class Linkage:
                     f"{share:.0%} of the answers after weighting; {self.calibration.trimmed} weights trimmed",
                 )
             )
+        net = self.design.preparation.net
+        if self.method == "adjusted" and net is not None and self.exposure:
+            rows.append(
+                (
+                    "history net of satisfaction",
+                    "pass" if net.nets else "warn",
+                    net.order_slope,
+                    "log orders per point that purchase history is net of"
+                    if net.nets
+                    else "nobody answered in two periods running, so history is held fixed as it is: the estimate may be too low",
+                )
+            )
         if self.design.dropped:
             rows.append(
-                ("collinear columns", "warn", float(len(self.design.dropped)), f"left out, other columns determine them: {', '.join(self.design.dropped)}")
+                (
+                    "collinear columns",
+                    "warn",
+                    float(len(self.design.dropped)),
+                    f"left out, other columns determine them: {', '.join(self.design.dropped)}",
+                )
             )
         if self.outcome in ("margin", "revenue"):
             negative = float((_answered(self.panel, self.exposure)[self.outcome].to_numpy()[self.used] < 0).mean())
@@ -262,7 +293,8 @@ class Linkage:
                     "negative amounts",
                     "pass" if negative <= MOST_NEGATIVE_ROWS else "warn",
                     negative,
-                    "share of rows below zero; " + ("a linear model is used" if self.fitted.family == "gaussian" else "few enough for a log link"),
+                    "share of rows below zero; "
+                    + ("a linear model is used" if self.fitted.family == "gaussian" else "few enough for a log link"),
                 )
             )
         return pd.DataFrame(rows, columns=["name", "verdict", "number", "advice"])
@@ -293,7 +325,12 @@ def unit(outcome: str, currency: str) -> str:
 
 
 def fit_linkage(
-    panel: Panel, formula: str, *, weights: Literal["base", "none"] = "base", retention: Linkage | None = None, design: Design | None = None
+    panel: Panel,
+    formula: str,
+    *,
+    weights: Literal["base", "none"] = "base",
+    retention: Linkage | None = None,
+    design: Design | None = None,
 ) -> Linkage:
     """Fit one equation with errors clustered by customer.
 
@@ -331,7 +368,9 @@ def fit_linkage(
     named = {str(name) for name in formulaic.Formula(right).required_variables}
     scores = [metric for metric in METRICS if metric in named]
     if len(scores) != 1:
-        raise InputError(f"a linkage must have exactly one score of {', '.join(METRICS)} on its right side; {formula!r} has {len(scores)}")
+        raise InputError(
+            f"a linkage must have exactly one score of {', '.join(METRICS)} on its right side; {formula!r} has {len(scores)}"
+        )
     exposure = scores[0]
     if exposure not in panel.metrics:
         raise InputError(f"the data must have answers to {exposure}; it has {', '.join(panel.metrics) or 'none'}")
@@ -418,7 +457,9 @@ def not_estimable(panel: Panel, outcome: str, exposure: str) -> str:
     return ""
 
 
-def standard_linkages(panel: Panel, exposure: str, *, methods: Sequence[str] = ("raw", "adjusted")) -> dict[tuple[str, str], Linkage | str]:
+def standard_linkages(
+    panel: Panel, exposure: str, *, methods: Sequence[str] = ("raw", "adjusted")
+) -> dict[tuple[str, str], Linkage | str]:
     """Raw and adjusted equations of every outcome for one score; a reason in words where one cannot be estimated.
 
     Parameters
@@ -440,7 +481,9 @@ def standard_linkages(panel: Panel, exposure: str, *, methods: Sequence[str] = (
         preparation = prepare(panel, rows, exposure)
         extra = adjusted_terms(panel, rows, preparation) if method == "adjusted" else ""
         if method == "adjusted" and not extra:
-            found |= {(outcome, method): "no controls, history or periods to hold fixed" for outcome in STANDARD_OUTCOMES}
+            found |= {
+                (outcome, method): "no controls, history or periods to hold fixed" for outcome in STANDARD_OUTCOMES
+            }
             continue
         right = " + ".join(part for part in (exposure, extra) if part)
         design = build_design(panel, rows, right, exposure, preparation=preparation)
@@ -500,7 +543,11 @@ def _net_orders(
     assumed = first if abs(first) > SLOPE_STEP else SLOPE_STEP
     start = at_zero.fitted.coefficients
     at_first = fit_outcome(
-        panel, "orders", plain.with_history(rows, replace(net, order_slope=assumed)), calibration=at_zero.calibration, start=start
+        panel,
+        "orders",
+        plain.with_history(rows, replace(net, order_slope=assumed)),
+        calibration=at_zero.calibration,
+        start=start,
     )
     response = (at_first.fitted.coefficients - start) / assumed
     position = plain.columns.index(plain.exposure)

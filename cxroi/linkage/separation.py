@@ -41,7 +41,9 @@ def separating_direction(design: Floats, outcome: Floats) -> Floats | None:
     scale = np.abs(design).max(axis=0)
     scale[scale == 0] = 1.0
     signed = np.unique((2 * outcome - 1)[:, None] * (design / scale), axis=0)
-    solved = optimize.linprog(-signed.sum(axis=0), A_ub=-signed, b_ub=np.zeros(len(signed)), bounds=(-1, 1), method="highs")
+    solved = optimize.linprog(
+        -signed.sum(axis=0), A_ub=-signed, b_ub=np.zeros(len(signed)), bounds=(-1, 1), method="highs"
+    )
     if solved.status != 0 or -solved.fun < 1e-7 * len(signed):
         return None
     direction = np.asarray(solved.x) / scale

@@ -15,7 +15,17 @@ import duckdb
 from cxroi import periods
 from cxroi.tables.contract import CUSTOMER_COLUMNS, TABLE_NAMES, TABLES
 from cxroi.tables.dataset import FILE_NAME, Dataset, Retention, read_dataset
-from cxroi.tables.fields import Field, fields_of, further_names, integer_families, mapped_names, normalised, number_of, settled, trimmed
+from cxroi.tables.fields import (
+    Field,
+    fields_of,
+    further_names,
+    integer_families,
+    mapped_names,
+    normalised,
+    number_of,
+    settled,
+    trimmed,
+)
 from cxroi.tables.rules import ANSWERED, Rule, Surroundings, accepting, rules_of, shown, typed
 from cxroi.tables.facts import Fact, parquet_facts, proven
 from cxroi.tables.source import POSITION_FILE, POSITION_ROW, Source, open_table, remove
@@ -109,9 +119,17 @@ def inspect(path: str | Path, *, sample_keys_above: int = 20_000_000) -> Inspect
     violations += _presence(dataset, sources, fields, violations)
     _remember_ids(engine, sources, fields)
     around = Surroundings(
-        dataset, dt.date.today(), tuple(fields.get("customers", {})), "outcomes" in sources, "initiative_id" in fields.get("initiatives", {})
+        dataset,
+        dt.date.today(),
+        tuple(fields.get("customers", {})),
+        "outcomes" in sources,
+        "initiative_id" in fields.get("initiatives", {}),
     )
-    findings = [_inspect_table(engine, source, fields[name], around, sample_keys_above) for name, source in sources.items() if source.rows]
+    findings = [
+        _inspect_table(engine, source, fields[name], around, sample_keys_above)
+        for name, source in sources.items()
+        if source.rows
+    ]
     further, chosen, found = _further(engine, dataset, sources.get("customers"))
     resolved, notices = _resolved(chosen, fields)
     ends = [finding.last_event for finding in findings if finding.last_event is not None]
@@ -141,9 +159,7 @@ def _open_all(folder: Path, engine: Engine, dataset: Dataset) -> tuple[dict[str,
     for table in TABLE_NAMES:
         if table in dataset.tables and dataset.tables[table] is None:
             continue
-        opened = open_table(
-            engine.connection, table, dataset.source(table), folder=folder, private=engine.folder
-        )
+        opened = open_table(engine.connection, table, dataset.source(table), folder=folder, private=engine.folder)
         if isinstance(opened, Source):
             sources[table] = opened
             violations += opened.violations
@@ -207,7 +223,9 @@ def _map_faults(source: Source) -> list[Violation]:
             question = suggestion(theirs, source.types)
             message = f"{source.table}.{ours} is mapped to {theirs}, which {_files(source)} does not have{'; ' + question if question else '.'}"
             violations.append(
-                statement(source.table, "unknown_column", message, column=ours, repair=_columns_there(source), value=theirs)
+                statement(
+                    source.table, "unknown_column", message, column=ours, repair=_columns_there(source), value=theirs
+                )
             )
     return violations
 
@@ -281,7 +299,9 @@ def _settled_ids(engine: Engine, source: Source, fields: dict[str, Field]) -> di
     return {name: settled(one) if name in tidy else one for name, one in fields.items()}
 
 
-def base_query(source: Source, fields: Mapping[str, Field], around: Surroundings, *, asked: str = "", with_position: bool = False) -> str:
+def base_query(
+    source: Source, fields: Mapping[str, Field], around: Surroundings, *, asked: str = "", with_position: bool = False
+) -> str:
     """All typed columns, their texts and conditions, by row; and what customers and initiatives say, where ``asked``."""
     columns = []
     for name, one in fields.items():
@@ -314,10 +334,16 @@ def _inspect_table(
     facts = parquet_facts(engine, source, fields) if is_large else {}
     if is_large:
         known = _id_range(engine, around)
-        rules = [rule for rule in rules if rule.severity == "error" and not proven(rule, fields, facts, known, around.today)]
+        rules = [
+            rule for rule in rules if rule.severity == "error" and not proven(rule, fields, facts, known, around.today)
+        ]
     moment = next((name for table, name in EVENT_DATES if table == source.table and name in fields), "")
     counts, last_event, refunds = _scan(engine, source, fields, around, rules, facts, moment)
-    violations = [_violation(engine, source, fields, around, rule, count) for rule, count in zip(rules, counts, strict=True) if count]
+    violations = [
+        _violation(engine, source, fields, around, rule, count)
+        for rule, count in zip(rules, counts, strict=True)
+        if count
+    ]
     sample = _sample(engine, source, fields, moment or "occurred_at") if is_large else None
     keys = _key_violations(engine, source, fields, sample)
     violations += keys
@@ -328,7 +354,9 @@ def _inspect_table(
         violations.append(_refunds(source, *refunds))
     accepted = around.dataset.accept.get(source.table, {})
     drops = [
-        (rule.name, rule.condition) for rule, count in zip(rules, counts, strict=True) if count and accepted.get(rule.name) == "drop"
+        (rule.name, rule.condition)
+        for rule, count in zip(rules, counts, strict=True)
+        if count and accepted.get(rule.name) == "drop"
     ]
     if any(violation.rule == "repeated_rows" for violation in keys) and accepted.get("repeated_rows") == "drop":
         drops.append(("repeated_rows", ""))
@@ -401,9 +429,24 @@ def _violation(
     file, row, value = _first(engine, base, rule.condition, f"CAST({shown(rule.column)} AS VARCHAR)")
     sentence = f"{source.table}.{rule.column} {rule.must}; {count:,} of {source.rows:,} rows {rule.fail}"
     personal = TABLES[source.table].column[rule.column].personal
-    return _placed(engine, source, Violation(
-        source.table, rule.column, rule.name, count, source.rows, None, value, sentence, rule.repair(value), rule.severity
-    ), (file, row), show="" if personal or not value else value)
+    return _placed(
+        engine,
+        source,
+        Violation(
+            source.table,
+            rule.column,
+            rule.name,
+            count,
+            source.rows,
+            None,
+            value,
+            sentence,
+            rule.repair(value),
+            rule.severity,
+        ),
+        (file, row),
+        show="" if personal or not value else value,
+    )
 
 
 def _first(engine: Engine, base: str, condition: str, value: str) -> tuple[str, int, str]:
@@ -413,9 +456,7 @@ def _first(engine: Engine, base: str, condition: str, value: str) -> tuple[str, 
     return file, row, "" if found is None else str(found)
 
 
-def _placed(
-    engine: Engine, source: Source, violation: Violation, position: tuple[str, int], *, show: str
-) -> Violation:
+def _placed(engine: Engine, source: Source, violation: Violation, position: tuple[str, int], *, show: str) -> Violation:
     file, row = position
     part = next(part for part in source.parts if str(part.scanned) == file)
     line = row + 1 if source.kind != "csv" else _line(engine, source, file, row)
@@ -435,7 +476,9 @@ def _line(engine: Engine, source: Source, file: str, row: int) -> int:
     part = next(part for part in source.parts if str(part.scanned) == file)
     own = f"read_parquet({literal(file)}, file_row_number = true)"
     names = [name for name, *_ in engine.rows("DESCRIBE " + select(["*"], f"read_parquet({literal(file)})"))]
-    breaks = " + ".join(f"coalesce(length({identifier(name)}) - length(replace({identifier(name)}, chr(10), '')), 0)" for name in names)
+    breaks = " + ".join(
+        f"coalesce(length({identifier(name)}) - length(replace({identifier(name)}, chr(10), '')), 0)" for name in names
+    )
     inside = engine.rows(select([f"coalesce(sum({breaks}), 0)"], own, where=f"{POSITION_ROW} < {row}"))[0][0]
     record = row + 2
     for rejected, newlines in part.rejected:
@@ -469,7 +512,9 @@ def _sample(engine: Engine, source: Source, fields: Mapping[str, Field], moment:
         return None
     sample = _Sample(engine.next_name(), f"hash({fields['customer_id'].typed}) % {SAMPLE_SHARE} = 0")
     columns = [f"{fields[name].typed} AS {typed(name)}" for name in dict.fromkeys(names)]
-    engine.connection.execute(f"CREATE TEMP TABLE {sample.name} AS {select(columns, source.scan(), where=sample.where)}")
+    engine.connection.execute(
+        f"CREATE TEMP TABLE {sample.name} AS {select(columns, source.scan(), where=sample.where)}"
+    )
     return sample
 
 
@@ -493,9 +538,7 @@ def _all_differ(engine: Engine, sample: _Sample, names: Sequence[str]) -> bool:
     return not engine.rows(groups)
 
 
-def _duplicates(
-    engine: Engine, source: Source, fields: Mapping[str, Field], sample: _Sample | None
-) -> list[Violation]:
+def _duplicates(engine: Engine, source: Source, fields: Mapping[str, Field], sample: _Sample | None) -> list[Violation]:
     key = TABLES[source.table].key
     value = fields[key].typed
     sentence = f"{source.table}.{key} must be different in every row; {{count}} of {{total}} rows repeat an id"
@@ -514,9 +557,7 @@ def _duplicates(
     return _surplus(engine, source, value, where=" AND ".join(where), violation=violation, shown_value=value)
 
 
-def _repeated(
-    engine: Engine, source: Source, fields: Mapping[str, Field], sample: _Sample | None
-) -> list[Violation]:
+def _repeated(engine: Engine, source: Source, fields: Mapping[str, Field], sample: _Sample | None) -> list[Violation]:
     where = [sample.where] if sample else []
     if source.table == "surveys" and "score" in fields:
         where.append(f"{fields['score'].text} IS NOT NULL")
@@ -555,7 +596,12 @@ def _surplus(
         return []
     position = f"{identifier(POSITION_FILE)}, {POSITION_ROW}"
     twice = select(
-        [identifier(POSITION_FILE), POSITION_ROW, f"CAST({shown_value} AS VARCHAR) AS v", f"row_number() OVER (PARTITION BY {key} ORDER BY {position}) AS nth"],
+        [
+            identifier(POSITION_FILE),
+            POSITION_ROW,
+            f"CAST({shown_value} AS VARCHAR) AS v",
+            f"row_number() OVER (PARTITION BY {key} ORDER BY {position}) AS nth",
+        ],
         source.scan(with_position=True),
         where=" AND ".join(one for one in (where, f"{key} IN (SELECT k FROM {within(groups)})") if one),
     )
@@ -566,23 +612,43 @@ def _surplus(
     return [_placed(engine, source, filled, (file, row), show="" if personal else value)]
 
 
-def _overlaps(
-    engine: Engine, source: Source, fields: Mapping[str, Field], around: Surroundings
-) -> list[Violation]:
+def _overlaps(engine: Engine, source: Source, fields: Mapping[str, Field], around: Surroundings) -> list[Violation]:
     if source.table != "outcomes" or not {"customer_id", "period_start", "period_end"} <= set(fields):
         return []
     position = f"{identifier(POSITION_FILE)}, {POSITION_ROW}"
     base = within(base_query(source, fields, around, with_position=True))
     before = f"max(period_end) OVER (PARTITION BY customer_id ORDER BY period_start, {position} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
-    ordered = within(select([position, "period_start", f"{before} AS previous_end", shown("period_start") + " AS v"], base, where="customer_id IS NOT NULL"))
+    ordered = within(
+        select(
+            [position, "period_start", f"{before} AS previous_end", shown("period_start") + " AS v"],
+            base,
+            where="customer_id IS NOT NULL",
+        )
+    )
     count = engine.rows(select(["count(*)"], ordered, where="period_start < previous_end"))[0][0]
     if not count:
         return []
     file, row, value = _first(engine, ordered, "period_start < previous_end", "CAST(v AS VARCHAR)")
     message = f"the periods of a customer in outcomes must not overlap; {count:,} of {source.rows:,} rows begin before an earlier period has ended"
-    return [_placed(engine, source, Violation(
-        source.table, "period_start", "overlapping_periods", count, source.rows, None, value, message, "Export one row for each customer and period."
-    ), (file, row), show=value)]
+    return [
+        _placed(
+            engine,
+            source,
+            Violation(
+                source.table,
+                "period_start",
+                "overlapping_periods",
+                count,
+                source.rows,
+                None,
+                value,
+                message,
+                "Export one row for each customer and period.",
+            ),
+            (file, row),
+            show=value,
+        )
+    ]
 
 
 def _currencies(engine: Engine, source: Source, dataset: Dataset) -> list[Violation]:
@@ -590,7 +656,9 @@ def _currencies(engine: Engine, source: Source, dataset: Dataset) -> list[Violat
     if source.table not in CURRENCY_TABLES or theirs is None:
         return []
     value = f"upper({normalised(f'CAST({identifier(theirs)} AS VARCHAR)')})"
-    found = engine.rows(select([value, "count(*) AS n"], source.scan(), where=f"{value} IS NOT NULL", group="1", order="n DESC, 1"))
+    found = engine.rows(
+        select([value, "count(*) AS n"], source.scan(), where=f"{value} IS NOT NULL", group="1", order="n DESC, 1")
+    )
     names = [str(name) for name, _ in found]
     main = dataset.currency.upper() or (names[0] if names else "")
     others = sum(count for name, count in found if name != main)
@@ -598,11 +666,21 @@ def _currencies(engine: Engine, source: Source, dataset: Dataset) -> list[Violat
         return []
     message = f"all amounts of {source.table} must be in one currency ({main}); {others:,} of {source.rows:,} rows are in {', '.join([name for name in names if name != main][:5])}"
     base = within(select(["*", f"{value} AS {identifier('currency found')}"], source.scan(with_position=True)))
-    file, row, first = _first(engine, base, f"{identifier('currency found')} <> {literal(main)}", identifier("currency found"))
+    file, row, first = _first(
+        engine, base, f"{identifier('currency found')} <> {literal(main)}", identifier("currency found")
+    )
     repair = f"Convert the amounts into one currency before the export, and name it in {FILE_NAME}: currency: {main}."
-    return [_placed(engine, source, Violation(
-        source.table, "currency", "several_currencies", others, source.rows, None, first, message, repair
-    ), (file, row), show=first)]
+    return [
+        _placed(
+            engine,
+            source,
+            Violation(
+                source.table, "currency", "several_currencies", others, source.rows, None, first, message, repair
+            ),
+            (file, row),
+            show=first,
+        )
+    ]
 
 
 def _row_notices(
@@ -620,7 +698,11 @@ def _row_notices(
             notices.append(_notice(source, "occurred_at", "several_orders_a_day", count, message))
         notices += _sampled_dates(engine, source, around, sample) if sample else []
     for name, one in fields.items():
-        if one.column.kind == "date" and one.failed != "false" and source.types[mapped_names(source)[name]] == "VARCHAR":
+        if (
+            one.column.kind == "date"
+            and one.failed != "false"
+            and source.types[mapped_names(source)[name]] == "VARCHAR"
+        ):
             notices += _mixed_zones(engine, source, name, one)
     if source.table == "customers" and "consent" in fields:
         count = engine.rows(select([f"count_if({fields['consent'].empty})"], source.scan()))[0][0]
@@ -651,7 +733,9 @@ def _sampled_dates(engine: Engine, source: Source, around: Surroundings, sample:
 def _mixed_zones(engine: Engine, source: Source, name: str, one: Field) -> list[Violation]:
     with_time = f"contains({one.text}, ':')"
     zoned = f"regexp_matches({one.text}, '(Z|z|[+-]\\d\\d(:?\\d\\d)?)$')"
-    timed, offset = engine.rows(select([f"count_if({with_time})", f"count_if({with_time} AND {zoned})"], source.scan()))[0]
+    timed, offset = engine.rows(
+        select([f"count_if({with_time})", f"count_if({with_time} AND {zoned})"], source.scan())
+    )[0]
     if not offset or offset == timed:
         return []
     message = f"{source.table}.{name} mixes times with an offset ({offset:,}) and without ({timed - offset:,}); those without are read as UTC."
@@ -669,8 +753,16 @@ def _further(
         return (), dataset, []
     further = tuple(_further_column(engine, source, ours, theirs) for ours, theirs in further_names(source).items())
     kinds = {name: kind for name, _, kind in further}
-    controls = dataset.controls if dataset.controls is not None else tuple(name for name, kind in kinds.items() if kind in ("number", "category"))
-    segments = dataset.segments if dataset.segments is not None else tuple(name for name, kind in kinds.items() if kind == "category")
+    controls = (
+        dataset.controls
+        if dataset.controls is not None
+        else tuple(name for name, kind in kinds.items() if kind in ("number", "category"))
+    )
+    segments = (
+        dataset.segments
+        if dataset.segments is not None
+        else tuple(name for name, kind in kinds.items() if kind == "category")
+    )
     known = [*mapped_names(source)]
     violations = []
     for key, names in (("segments", segments), ("controls", controls)):
@@ -678,7 +770,15 @@ def _further(
             if name not in known:
                 question = suggestion(name, known)
                 message = f"{FILE_NAME}: {key} names {name}, which customers do not have{'; ' + question if question else '.'}"
-                violations.append(statement("customers", "unknown_column", message, column=name, repair=f"Columns there: {', '.join(known[:20])}."))
+                violations.append(
+                    statement(
+                        "customers",
+                        "unknown_column",
+                        message,
+                        column=name,
+                        repair=f"Columns there: {', '.join(known[:20])}.",
+                    )
+                )
     return further, dataset.model_copy(update={"controls": tuple(controls), "segments": tuple(segments)}), violations
 
 
@@ -689,7 +789,11 @@ def _further_column(engine: Engine, source: Source, ours: str, theirs: str) -> t
         return ours, f"CAST({raw}{zone} AS TIMESTAMP)", "date"
     if kind != "VARCHAR" and kind != "BOOLEAN" and not kind.startswith("ENUM"):
         number = f"TRY_CAST({raw} AS DOUBLE)"
-        if any(kind.startswith(word) for word in ("STRUCT", "MAP", "UNION")) or kind.endswith("]") or kind in ("BLOB", "UUID", "TIME"):
+        if (
+            any(kind.startswith(word) for word in ("STRUCT", "MAP", "UNION"))
+            or kind.endswith("]")
+            or kind in ("BLOB", "UUID", "TIME")
+        ):
             return ours, f"CAST({raw} AS VARCHAR)", "text"
         return ours, f"CASE WHEN isfinite({number}) THEN {number} END", "number"
     return ours, *_text_kind(engine, source, f"CAST({raw} AS VARCHAR)")
@@ -700,12 +804,23 @@ def _text_kind(engine: Engine, source: Source, raw: str) -> tuple[str, str]:
     number = number_of(text, source.options.decimal)
     coded = f"regexp_matches({text}, '^0\\d')"
     filled, wrong, some = engine.rows(
-        select([f"count({text})", f"count_if({text} IS NOT NULL AND ({number} IS NULL OR {coded}))", f"approx_count_distinct({text})"], source.scan())
+        select(
+            [
+                f"count({text})",
+                f"count_if({text} IS NOT NULL AND ({number} IS NULL OR {coded}))",
+                f"approx_count_distinct({text})",
+            ],
+            source.scan(),
+        )
     )[0]
     if filled and not wrong:
         return number, "number"
     typed_text = normalised(raw)
-    few = filled and some <= 3 * MAX_CATEGORIES and engine.rows(select([f"count(DISTINCT {typed_text})"], source.scan()))[0][0] <= MAX_CATEGORIES
+    few = (
+        filled
+        and some <= 3 * MAX_CATEGORIES
+        and engine.rows(select([f"count(DISTINCT {typed_text})"], source.scan()))[0][0] <= MAX_CATEGORIES
+    )
     return typed_text, "category" if few else "text"
 
 
@@ -725,7 +840,12 @@ def _resolved(dataset: Dataset, fields: Mapping[str, Mapping[str, Field]]) -> tu
             notices.append(statement("customers", "missing_column", message, column="left_on", repair=repair))
     if not dataset.currency:
         message = "no currency is declared; amounts are shown without one."
-        notices.append(replace(statement("", "no_currency", message, repair=f"Declare it in {FILE_NAME}: currency: VND."), severity="notice"))
+        notices.append(
+            replace(
+                statement("", "no_currency", message, repair=f"Declare it in {FILE_NAME}: currency: VND."),
+                severity="notice",
+            )
+        )
     return dataset, notices
 
 

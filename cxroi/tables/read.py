@@ -196,9 +196,7 @@ def _lost(inspection: Inspection, source: Source, around: Surroundings) -> str:
         marks = select([position, f"({nth}) AS is_repeated"], source.scan(with_position=True))
         matching = f"marked.{identifier(POSITION_FILE)} = own.{identifier(POSITION_FILE)} AND marked.{POSITION_ROW} = own.{POSITION_ROW}"
         base = select(["own.*", "marked.is_repeated"], f"({base}) AS own JOIN ({marks}) AS marked ON {matching}")
-    branches = " ".join(
-        f"WHEN {condition or 'is_repeated'} THEN {literal(reason)}" for reason, condition in drops
-    )
+    branches = " ".join(f"WHEN {condition or 'is_repeated'} THEN {literal(reason)}" for reason, condition in drops)
     return select(["*", f"CASE {branches} END AS lost"], within(base))
 
 

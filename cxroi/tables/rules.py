@@ -88,14 +88,14 @@ def accepting(table: str, rule: str) -> str:
     return f" To leave them out, add to {FILE_NAME}: {accept_line(table, rule)}{keep}."
 
 
-def _column_rules(
-    table: str, field: Field, fields: Mapping[str, Field], around: Surroundings
-) -> Iterator[Rule]:
+def _column_rules(table: str, field: Field, fields: Mapping[str, Field], around: Surroundings) -> Iterator[Rule]:
     column = field.column
     if column.required and column.kind != "score":
         condition = f"{identifier('!' + column.name)}"
         if (table, column.name) == ("surveys", "answered_at"):
-            condition = "false" if around.has_outcomes else f"{condition} AND {ANSWERED if 'score' in fields else 'true'}"
+            condition = (
+                "false" if around.has_outcomes else f"{condition} AND {ANSWERED if 'score' in fields else 'true'}"
+            )
         yield Rule(
             "empty_cell",
             column.name,
@@ -114,7 +114,13 @@ def _conversion_rule(table: str, column: Column) -> Rule:
     failed = identifier("?" + column.name)
     if column.kind in ("date", "month"):
         kind = "a date (ISO 8601, for example 2026-12-31)" if column.kind == "date" else "a month, for example 2026-12"
-        return Rule("not_a_date", column.name, failed, f"must be {kind}", repair=lambda value: _date_repair(table, column.name, value))
+        return Rule(
+            "not_a_date",
+            column.name,
+            failed,
+            f"must be {kind}",
+            repair=lambda value: _date_repair(table, column.name, value),
+        )
     if column.kind in ("number", "score"):
         return Rule(
             "not_a_number",
@@ -124,7 +130,9 @@ def _conversion_rule(table: str, column: Column) -> Rule:
             repair=lambda value: _number_repair(table, value) + accepting(table, "not_a_number"),
         )
     if column.kind == "flag":
-        return Rule("not_true_or_false", column.name, failed, "must be true or false", repair=lambda value: "Recode them.")
+        return Rule(
+            "not_true_or_false", column.name, failed, "must be true or false", repair=lambda value: "Recode them."
+        )
     if column.kind == "metric":
         return Rule(
             "unknown_metric",
@@ -151,11 +159,13 @@ def _date_repair(table: str, column: str, value: str) -> str:
 
 def _number_repair(table: str, value: str) -> str:
     if re.fullmatch(r"[+-]?[\d. \u00a0]*,\d+", value.strip()):
-        return f"They look like decimal commas; if so, declare them in {FILE_NAME}: tables: {{{table}: {{decimal: \",\"}}}}."
+        return (
+            f'They look like decimal commas; if so, declare them in {FILE_NAME}: tables: {{{table}: {{decimal: ","}}}}.'
+        )
     if re.search(r"[^\d.,+\-\s]", value) and re.search(r"\d", value):
         return "Export bare numbers, without currency signs, units or thousands separators."
     if re.search(r"\d", value):
-        return f"Export bare numbers without thousands separators, or declare tables: {{{table}: {{decimal: \",\"}}}}."
+        return f'Export bare numbers without thousands separators, or declare tables: {{{table}: {{decimal: ","}}}}.'
     return "Recode words as numbers, or leave the cell empty where there is no answer."
 
 
@@ -167,7 +177,11 @@ def _date_range_rule(column: Column, today: dt.date) -> Rule:
         condition += f" OR {value} >= TIMESTAMP '{latest + dt.timedelta(days=1)}'"
         span = "must lie between 1970 and today"
     return Rule(
-        "date_out_of_range", column.name, condition, span, repair=lambda value: "Correct the dates, or leave unknown ones empty."
+        "date_out_of_range",
+        column.name,
+        condition,
+        span,
+        repair=lambda value: "Correct the dates, or leave unknown ones empty.",
     )
 
 
@@ -182,7 +196,7 @@ def _scale_rules(table: str, fields: Mapping[str, Field], dataset: Dataset) -> I
         yield Rule(
             "out_of_scale",
             "score",
-            f"\"metric\" = {literal(metric)} AND (\"score\" < {scale.low!r} OR \"score\" > {scale.high!r})",
+            f'"metric" = {literal(metric)} AND ("score" < {scale.low!r} OR "score" > {scale.high!r})',
             f"must lie in {low}..{high} for {metric}",
             repair=lambda value, metric=metric, example=example: (  # type: ignore[misc]
                 f"Recode them, or declare the scale in {FILE_NAME}: scales: {{{metric}: {example}}}."
@@ -213,7 +227,10 @@ def _customer_rules(table: str, fields: Mapping[str, Field], around: Surrounding
                 f"{typed(column)} IS NOT NULL AND NOT {identifier('known ' + column)}",
                 "must be found in customers.customer_id",
                 "are not",
-                lambda value: "Add the missing customers, or check how the ids are written." + accepting(table, "unknown_customer"),
+                lambda value: (
+                    "Add the missing customers, or check how the ids are written."
+                    + accepting(table, "unknown_customer")
+                ),
             )
     if table in ("exposures", "costs") and around.has_initiatives and "initiative_id" in fields:
         yield Rule(
@@ -240,7 +257,10 @@ def _customer_rules(table: str, fields: Mapping[str, Field], around: Surrounding
                 f"CAST({typed(moment)} AS DATE) {sign} CAST({identifier(bound + ' of customer')} AS DATE){answered}",
                 must,
                 "do",
-                lambda value, rule=rule: f"Correct customers.{'joined_on' if rule == 'before_joining' else 'left_on'} or the dates." + accepting(table, rule),  # type: ignore[misc]
+                lambda value, rule=rule: (
+                    f"Correct customers.{'joined_on' if rule == 'before_joining' else 'left_on'} or the dates."
+                    + accepting(table, rule)
+                ),  # type: ignore[misc]
                 severity,
             )
 

@@ -208,7 +208,9 @@ def _header(file: Path, encoding: str, declared: str | None) -> tuple[list[str],
         # Bytes that are no UTF-8 are found, with their lines, when the rows are read.
         text = codecs.getreader(encoding)(stream, errors="replace")
         first = text.readline()
-        delimiter = declared or max(DELIMITERS, key=lambda mark: (_outside_quotes(first, mark), -DELIMITERS.index(mark)))
+        delimiter = declared or max(
+            DELIMITERS, key=lambda mark: (_outside_quotes(first, mark), -DELIMITERS.index(mark))
+        )
         reader = csv.reader(_lines(first, text), delimiter=delimiter, strict=False)
         names = next(reader, [])
     return [unicodedata.normalize("NFC", name).strip() for name in names], max(reader.line_num, 1), delimiter
@@ -228,7 +230,9 @@ def _header_faults(table: str, file: Path, header: list[str]) -> list[Violation]
     twice = sorted({name for name, key in zip(header, folded, strict=True) if folded.count(key) > 1 and name})
     faults = []
     if twice:
-        message = f"the columns of {file.name} must have different names; {', '.join(twice)} stands there more than once."
+        message = (
+            f"the columns of {file.name} must have different names; {', '.join(twice)} stands there more than once."
+        )
         faults.append(statement(table, "repeated_column", message, column=twice[0], repair="Rename or remove one."))
     return faults
 
@@ -242,9 +246,7 @@ def _copy_text(
         f"quote = '\"', escape = '\"', columns = {{{columns}}}, store_rejects = true, rejects_limit = {MAX_REJECTS}, "
         "max_line_size = 4194304)"
     )
-    named = [
-        f"c{number} AS {identifier(name or f'column {number + 1}')}" for number, name in enumerate(header)
-    ]
+    named = [f"c{number} AS {identifier(name or f'column {number + 1}')}" for number, name in enumerate(header)]
     connection.execute("DROP TABLE IF EXISTS reject_errors; DROP TABLE IF EXISTS reject_scans")
     connection.execute(f"COPY ({select(named, scan)}) TO {literal(str(target))} (FORMAT parquet)")
 
@@ -279,7 +281,7 @@ def _rejects(
         repair = f"Save it as UTF-8, or declare what it is in {FILE_NAME}: tables: {{{table}: {{encoding: latin-1}}}}."
     else:
         message = f"{file.name} {must(columns, delimiter)}; {len(rows):,} lines do not (first: line {line})."
-        repair = f"Export it again with text in quotation marks, or declare the delimiter: tables: {{{table}: {{delimiter: \";\"}}}}."
+        repair = f'Export it again with text in quotation marks, or declare the delimiter: tables: {{{table}: {{delimiter: ";"}}}}.'
     return rejected, Violation(table, "", rule, len(rows), 0, line, "", message, repair, first_file=file.name)
 
 
@@ -360,7 +362,9 @@ def _root_paths(tree: Any, folder: Path) -> tuple[Path, ...]:
                 listed = [inner["expression"] for inner in expression.get("arguments", [])]
                 for constant in [expression, *listed]:
                     files += _root_constant(constant, folder)
-    found = [Path(file) for name in files for file in ([name] if Path(name).is_file() else glob.glob(name, recursive=True))]
+    found = [
+        Path(file) for name in files for file in ([name] if Path(name).is_file() else glob.glob(name, recursive=True))
+    ]
     return tuple(sorted({file for file in found if file.is_file()}))
 
 

@@ -59,6 +59,19 @@ class Estimates:
             for (outcome, method), linkage in found.items():
                 rows += _linkage_rows(outcome, exposure, method, linkage, found, self.panel.currency)
             rows += _value_rows(exposure, self.values[exposure], self.panel)
+        if not self.linkages:
+            units = {"retained": "probability", "orders": "orders"}
+            for outcome in ("retained", "orders", "margin", "ltv"):
+                unit_of = units.get(outcome, self.panel.currency or "currency")
+                rows.append(
+                    _row(
+                        outcome=outcome,
+                        exposure="nps",
+                        estimand="ame",
+                        method="not estimated: the data have no answers",
+                        unit=unit_of,
+                    )
+                )
         table = pd.DataFrame(rows, columns=list(COLUMNS))
         for column in ("estimate", "std_error", "conf_low", "conf_high"):
             table[column] = [float(f"{value:.{DIGITS}g}") for value in table[column].astype(float)]
@@ -113,7 +126,9 @@ def estimate(panel: Panel, *, seed: int = 20, draws: int = DRAWS) -> Estimates:
         else:
             terms = (-(-panel.value_terms[0] // MONTHS_OF_A_QUARTER), panel.value_terms[1])
             generator = np.random.default_rng(seed)
-            values[exposure] = value_from_linkages(panel, found, exposure, terms, generator=generator, seed=seed, draws=draws)
+            values[exposure] = value_from_linkages(
+                panel, found, exposure, terms, generator=generator, seed=seed, draws=draws
+            )
     return Estimates(panel, linkages, values)
 
 
@@ -144,7 +159,9 @@ def _linkage_rows(
     headline = method == "adjusted" if isinstance(adjusted, Linkage) else method == "raw"
     rows = []
     if linkage.separated and headline:
-        reason = f"not estimated: {', '.join(linkage.separated)} predict who stays without error, so no finite effect exists"
+        reason = (
+            f"not estimated: {', '.join(linkage.separated)} predict who stays without error, so no finite effect exists"
+        )
         rows.append(_row(**common, estimand="ame", method=reason, unit=unit(outcome, currency)))
     rows.append(
         _row(

@@ -103,7 +103,9 @@ class CustomerValue:
     def point_draws(self, *, fading: bool = False) -> Floats:
         """Change of lifetime value for one point more, throughout or fading as estimated, shape (draws + 1,)."""
         if fading and self._paths.fading is None:
-            raise InputError("a fading gain must have an estimated persistence; too few customers answered in four quarters or more")
+            raise InputError(
+                "a fading gain must have an estimated persistence; too few customers answered in four quarters or more"
+            )
         changed = self._paths.fading if fading else self._paths.higher
         assert changed is not None
         return (changed - self._paths.baseline) @ self.discount
@@ -195,11 +197,21 @@ class CustomerValue:
 
     def checks(self) -> pd.DataFrame:
         """Checks of the equations underneath, and whether a fading gain can be valued."""
-        parts = [part.checks().assign(name=lambda table, part=part: part.outcome + ": " + table["name"]) for part in self._equations()]
+        parts = [
+            part.checks().assign(name=lambda table, part=part: part.outcome + ": " + table["name"])
+            for part in self._equations()
+        ]
         fades = self.persistence is not None
-        advice = "share of a gain left after one quarter" if fades else "needs answers of the same customers in four quarters or more"
+        advice = (
+            "share of a gain left after one quarter"
+            if fades
+            else "needs answers of the same customers in four quarters or more"
+        )
         number = self.persistence.fade if self.persistence is not None else np.nan
-        own = pd.DataFrame([("persistence", "pass" if fades else "warn", number, advice)], columns=["name", "verdict", "number", "advice"])
+        own = pd.DataFrame(
+            [("persistence", "pass" if fades else "warn", number, advice)],
+            columns=["name", "verdict", "number", "advice"],
+        )
         return pd.concat([*parts, own], ignore_index=True)
 
     def _equations(self) -> list[Linkage]:
@@ -213,7 +225,13 @@ class CustomerValue:
 
 
 def lifetime_value(
-    panel: Panel, *, exposure: str = "nps", horizon_quarters: int, annual_discount_rate: float, seed: int, draws: int = 500
+    panel: Panel,
+    *,
+    exposure: str = "nps",
+    horizon_quarters: int,
+    annual_discount_rate: float,
+    seed: int,
+    draws: int = 500,
 ) -> CustomerValue:
     """Lifetime value per customer, per score band and per point of the score.
 
@@ -257,7 +275,10 @@ def lifetime_value(
     generator = np.random.default_rng(seed)
     found = standard_linkages(panel, exposure, methods=("adjusted",))
     if all(isinstance(linkage, str) for linkage in found.values()):
-        found = {(outcome, "adjusted"): linkage for (outcome, _), linkage in standard_linkages(panel, exposure, methods=("raw",)).items()}
+        found = {
+            (outcome, "adjusted"): linkage
+            for (outcome, _), linkage in standard_linkages(panel, exposure, methods=("raw",)).items()
+        }
     return value_from_linkages(
         panel, found, exposure, (horizon_quarters, annual_discount_rate), generator=generator, seed=seed, draws=draws
     )
@@ -306,12 +327,26 @@ def value_from_linkages(
 def score_bands(panel: Panel, exposure: str) -> pd.Series:
     """Band of each active customer's last answer, shape (active,): low, middle, high as the metric defines them, or ``no answer``."""
     if not exposure:
-        return pd.Series(pd.Categorical(["no answer"] * len(panel.active), categories=["no answer"]), index=panel.active.index)
-    names = {"nps": ("detractor", "passive", "promoter"), "csat": ("dissatisfied", "neutral", "satisfied"), "ces": ("hard", "neutral", "easy")}
+        return pd.Series(
+            pd.Categorical(["no answer"] * len(panel.active), categories=["no answer"]), index=panel.active.index
+        )
+    names = {
+        "nps": ("detractor", "passive", "promoter"),
+        "csat": ("dissatisfied", "neutral", "satisfied"),
+        "ces": ("hard", "neutral", "easy"),
+    }
     _, top = panel.score_ranges[exposure]
-    low_edge, high_edge = {"nps": (top - 3.5, top - 1.5), "csat": (top - 2.5, top - 1.5), "ces": (top - 3.5, top - 2.5)}[exposure]
+    low_edge, high_edge = {
+        "nps": (top - 3.5, top - 1.5),
+        "csat": (top - 2.5, top - 1.5),
+        "ces": (top - 3.5, top - 2.5),
+    }[exposure]
     last = panel.active[f"last_{exposure}"]
-    labels = np.select([last.isna(), last <= low_edge, last <= high_edge], ["no answer", names[exposure][0], names[exposure][1]], names[exposure][2])
+    labels = np.select(
+        [last.isna(), last <= low_edge, last <= high_edge],
+        ["no answer", names[exposure][0], names[exposure][1]],
+        names[exposure][2],
+    )
     return pd.Series(pd.Categorical(labels, categories=[*names[exposure], "no answer"]), index=panel.active.index)
 
 
@@ -336,7 +371,9 @@ def _representatives(value: CustomerValue) -> pd.DataFrame:
         members = active[active["band"] == band]
         if members.empty:
             continue
-        wanted = max(min(len(members), round(REPRESENTATIVES * len(members) / len(active))), min(len(members), FEWEST_OF_A_BAND))
+        wanted = max(
+            min(len(members), round(REPRESENTATIVES * len(members) / len(active))), min(len(members), FEWEST_OF_A_BAND)
+        )
         keys = [column for column in ("log_orders_now", "log_orders_before", "log_tenure") if column in members]
         ordered = members.assign(score_key=score[members.index]).sort_values([*keys, "score_key"], kind="stable")
         chosen = ordered.iloc[((np.arange(wanted) + 0.5) * len(members) / wanted).astype(int)].drop(columns="score_key")
@@ -351,7 +388,9 @@ def _coefficient_draws(value: CustomerValue, generator: np.random.Generator) -> 
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     noise = generator.standard_normal((value.draws, len(covariance))) @ root.T
-    stacked = np.concatenate([equation.fitted.coefficients for equation in equations]) + np.vstack([np.zeros(len(covariance)), noise])
+    stacked = np.concatenate([equation.fitted.coefficients for equation in equations]) + np.vstack(
+        [np.zeros(len(covariance)), noise]
+    )
     edges = np.cumsum([0, *(len(equation.fitted.coefficients) for equation in equations)])
     return equations, [stacked[:, first:last] for first, last in zip(edges[:-1], edges[1:], strict=True)]
 
@@ -368,7 +407,9 @@ def _shifts(equations: list[Linkage], coefficients: list[Floats], generator: np.
         n = len(equation.design.matrix)
         picked = np.linspace(0, n - 1, min(n, LEVEL_ROWS)).astype(np.int64)
         if equation.outcome == "orders":
-            picked = equation.used[np.linspace(0, len(equation.used) - 1, min(len(equation.used), LEVEL_ROWS)).astype(np.int64)]
+            picked = equation.used[
+                np.linspace(0, len(equation.used) - 1, min(len(equation.used), LEVEL_ROWS)).astype(np.int64)
+            ]
         weights = equation.calibration.weights[picked]
         predictor = draws @ equation.design.matrix[picked].T + equation.shift
         if equation.outcome == "margin" and retention_matrix_keep is not None:
@@ -378,11 +419,21 @@ def _shifts(equations: list[Linkage], coefficients: list[Floats], generator: np.
             weighting = np.broadcast_to(weights, predictor.shape)
         target_of_first = float((weighting[0] * _mean(predictor[:1], equation)[0]).sum() / weights.sum())
         level_noise = np.r_[0.0, generator.standard_normal(len(draws) - 1) * np.sqrt(equation.level[1])]
-        target = target_of_first * np.maximum(1.0 + level_noise / equation.level[0], 0.05) if equation.level[0] else np.full(len(draws), target_of_first)
+        target = (
+            target_of_first * np.maximum(1.0 + level_noise / equation.level[0], 0.05)
+            if equation.level[0]
+            else np.full(len(draws), target_of_first)
+        )
         shift = np.zeros(len(draws))
         for _ in range(6):
             fitted = _mean(predictor + shift[:, None], equation)
-            slope = fitted * (1 - fitted) if equation.fitted.family == "logit" else fitted if equation.fitted.family == "poisson" else np.ones_like(fitted)
+            slope = (
+                fitted * (1 - fitted)
+                if equation.fitted.family == "logit"
+                else fitted
+                if equation.fitted.family == "poisson"
+                else np.ones_like(fitted)
+            )
             gap = (weighting * fitted).sum(axis=1) / weights.sum() - target
             shift = shift - gap / np.maximum((weighting * slope).sum(axis=1) / weights.sum(), 1e-12)
         found.append(shift + equation.shift)
@@ -425,11 +476,15 @@ def _run_forward(value: CustomerValue, quarters: int) -> _Paths:
     linear = not exposure or all(equation.design.shift is not None for equation in equations)
     now = predictors(start if exposure else None)
     slope = [
-        draws[:, equation.design.columns.index(exposure)] if linear and exposure and exposure in equation.design.columns else np.zeros(len(draws))
+        draws[:, equation.design.columns.index(exposure)]
+        if linear and exposure and exposure in equation.design.columns
+        else np.zeros(len(draws))
         for equation, draws in zip(equations, coefficients, strict=True)
     ]
     ageing = [
-        draws[:, equation.design.columns.index("log_tenure")] if "log_tenure" in equation.design.columns else np.zeros(len(draws))
+        draws[:, equation.design.columns.index("log_tenure")]
+        if "log_tenure" in equation.design.columns
+        else np.zeros(len(draws))
         for equation, draws in zip(equations, coefficients, strict=True)
     ]
     age = people["log_tenure"].to_numpy() if "log_tenure" in people else np.zeros(len(people))
@@ -452,7 +507,10 @@ def _run_forward(value: CustomerValue, quarters: int) -> _Paths:
     size = (len(coefficients[0]), len(people))
     has_orders = value.orders is not None
     survive, survive_higher, survive_fading, log_keep = np.ones(size), np.ones(size), np.ones(size), np.zeros(size)
-    results = {name: np.zeros((size[0], quarters)) for name in ("baseline", "higher", "fading", "survival", "orders", "keep", "spend")}
+    results = {
+        name: np.zeros((size[0], quarters))
+        for name in ("baseline", "higher", "fading", "survival", "orders", "keep", "spend")
+    }
     by_band = np.zeros((size[0], quarters, len(bands)))
     members = [(people["band"] == band).to_numpy() for band in bands]
     for quarter in range(1, quarters + 1):

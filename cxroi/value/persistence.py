@@ -49,7 +49,9 @@ class Persistence:
         )
 
 
-def estimate_persistence(panel: Panel, exposure: str, *, generator: np.random.Generator, draws: int) -> Persistence | None:
+def estimate_persistence(
+    panel: Panel, exposure: str, *, generator: np.random.Generator, draws: int
+) -> Persistence | None:
     """Fit the autocovariance of a score over the lags that have at least 100 pairs of answers; None with fewer than three such lags.
 
     Returns
@@ -65,8 +67,14 @@ def estimate_persistence(panel: Panel, exposure: str, *, generator: np.random.Ge
     products: list[pd.DataFrame] = []
     for lag in range(1, span + 1):
         earlier = rows[["customer", "period", "centred"]].assign(period=rows["period"] + lag)
-        pairs = earlier.merge(rows[["customer", "period", "centred"]], on=["customer", "period"], suffixes=("", "_later"))
-        products.append(pd.DataFrame({"customer": pairs["customer"], "lag": lag, "product": pairs["centred"] * pairs["centred_later"]}))
+        pairs = earlier.merge(
+            rows[["customer", "period", "centred"]], on=["customer", "period"], suffixes=("", "_later")
+        )
+        products.append(
+            pd.DataFrame(
+                {"customer": pairs["customer"], "lag": lag, "product": pairs["centred"] * pairs["centred_later"]}
+            )
+        )
     if not products or variance == 0:
         return None
     table = pd.concat(products, ignore_index=True)
@@ -86,29 +94,36 @@ def estimate_persistence(panel: Panel, exposure: str, *, generator: np.random.Ge
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     noisy = covariance + generator.standard_normal((draws, len(lags))) @ root.T
     weights = 1 / np.maximum(np.diag(spread), 1e-12)
-    lasting, fading, fade = _fit(np.vstack([covariance, noisy]), lags.astype(float), weights)
+    lasting, fading, fade = _fit(np.vstack([covariance, noisy]), lags.astype(float), weights, variance)
     return Persistence(variance, float(lasting[0]), float(fading[0]), float(fade[0]), fade[1:], int(sizes.sum()))
 
 
-def _fit(covariances: Floats, lags: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
-    """Least squares of ``lasting + fading · fade**lag`` with both parts ≥ 0, for each row of covariances (draws, lags)."""
+def _fit(covariances: Floats, lags: Floats, weights: Floats, variance: float) -> tuple[Floats, Floats, Floats]:
+    """Least squares of ``lasting + fading · fade**lag`` for each row of covariances (draws, lags).
+
+    Both parts are at least 0 and together at most the variance of an answer: the rest is noise.
+    """
     best = np.full(len(covariances), np.inf)
     found = [np.zeros(len(covariances)) for _ in range(3)]
-    total = weights.sum()
-    mean = covariances @ weights / total
+    mean = covariances @ weights / weights.sum()
     for fade in FADES:
         basis = fade**lags
-        centre = float(basis @ weights / total)
+        centre = float(basis @ weights / weights.sum())
         spread = float(((basis - centre) ** 2) @ weights)
-        slope = ((covariances - mean[:, None]) * (basis - centre)) @ weights / max(spread, 1e-12)
-        fading = np.maximum(slope, 0.0)
-        lasting = mean - fading * centre
-        below = lasting < 0
-        fading = np.where(below, np.maximum(covariances @ (weights * basis) / float(basis**2 @ weights + 1e-300), 0.0), fading)
-        lasting = np.where(below, 0.0, lasting)
-        error = ((covariances - lasting[:, None] - fading[:, None] * basis) ** 2) @ weights
-        better = error < best - 1e-12
-        best = np.where(better, error, best)
-        for target, value in zip(found, (lasting, fading, np.full(len(covariances), fade)), strict=True):
-            target[better] = value[better]
+        free = ((covariances - mean[:, None]) * (basis - centre)) @ weights / max(spread, 1e-12)
+        alone = covariances @ (weights * basis) / max(float(basis**2 @ weights), 1e-12)
+        without_noise = (covariances - variance * basis) @ (weights * (1 - basis)) / float((1 - basis) ** 2 @ weights)
+        candidates = (
+            (mean - free * centre, free),
+            (np.zeros_like(alone), np.clip(alone, 0.0, variance)),
+            (np.clip(mean, 0.0, variance), np.zeros_like(mean)),
+            (np.clip(without_noise, 0.0, variance), variance - np.clip(without_noise, 0.0, variance)),
+        )
+        for lasting, fading in candidates:
+            allowed = (lasting >= 0) & (fading >= 0) & (lasting + fading <= variance * (1 + 1e-9))
+            error = ((covariances - lasting[:, None] - fading[:, None] * basis) ** 2) @ weights
+            better = allowed & (error < best * (1 - 1e-12))
+            best = np.where(better, error, best)
+            for target, value in zip(found, (lasting, fading, np.full(len(covariances), fade)), strict=True):
+                target[better] = value[better]
     return found[0], found[1], found[2]

@@ -1,10 +1,11 @@
 """Customer × period: what each customer said, what was known at that time, and what the customer did next.
 
-Everything up to the result is one lazy narwhals definition in the portable subset (naive UTC timestamps; running sums, equi-joins; no as-of
-join), so the same text runs on DuckDB, pandas and Spark.
+Everything up to the result is one lazy narwhals definition in the portable subset (naive UTC timestamps; running
+sums, equi-joins; no as-of join), so the same text runs on DuckDB, pandas and Spark.
 
-Words: a row of period *t* holds the mean answer given in *t*, controls known at the end of *t* and outcomes of *t + 1*. A customer is at risk
-in *t* from joining until leaving; one who answers in *t* and leaves later in *t* or in *t + 1* stays in with ``retained = 0``.
+Words: a row of period *t* holds the mean answer given in *t*, controls known at the end of *t* and outcomes of *t +
+1*. A customer is at risk in *t* from joining until leaving; one who answers in *t* and leaves later in *t* or in *t
++ 1* stays in with ``retained = 0``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from cxroi import periods
 from cxroi.errors import InputError
 from cxroi.tables import Tables
 
+Frame = nw.LazyFrame[Any]
 Timing = Literal["before", "inside", "undated"]
 METRICS = ("nps", "csat", "ces")
 OUTCOMES = ("retained", "orders", "revenue", "margin")
@@ -45,16 +47,19 @@ class Panel:
     Attributes
     ----------
     rows : DataFrame
-        One row per customer × period with an answer, sorted by ``customer`` (a code, not an id) and ``period`` (index, see
-        ``cxroi.periods``): mean answers ``nps csat ces`` (points) and ``nps_answers …`` (counts); outcomes of the next period ``retained``
-        (0/1), ``orders`` (count), ``revenue``, ``margin`` (currency; 0 where not retained); controls known at the end of the period.
+        One row per customer × period with an answer, sorted by ``customer`` (a code, not an id) and ``period``
+        (index, see ``cxroi.periods``): mean answers ``nps csat ces`` (points) and ``nps_answers …`` (counts);
+        outcomes of the next period ``retained`` (0/1), ``orders`` (count), ``revenue``, ``margin`` (currency; 0
+        where not retained); controls known at the end of the period.
     base : DataFrame
         ``period, column, level, n, mean, mean_square`` over *all* customers at risk, answered or not.
     active : DataFrame
-        Customers active at the end of the last period (a systematic sample above 200,000, each standing for ``weight`` customers) with the
-        same controls, last answers ``last_nps …`` and ``nps_age …`` (periods since that answer).
+        Customers active at the end of the last period (a systematic sample above 200,000, each standing for
+        ``weight`` customers) with the same controls, last answers ``last_nps …`` and ``nps_age …`` (periods since
+        that answer).
     accounting : DataFrame
-        ``stage, reason, rows``: the answers read, each loss with its reason, and what is kept; losses and kept sum to read.
+        ``stage, reason, rows``: the answers read, each loss with its reason, and what is kept; losses and kept sum
+        to read.
     """
 
     rows: pd.DataFrame
@@ -105,7 +110,8 @@ def build_panel(tables: Tables, *, period: periods.Period = "quarter", last_peri
     period : {"quarter", "month"}
         Grain of the panel.
     last_period : str, optional
-        Last period whose outcomes are used, ``2026Q3`` or ``2026-07``; by default the last one that is over in the data.
+        Last period whose outcomes are used, ``2026Q3`` or ``2026-07``; by default the last one that is over in the
+        data.
 
     Returns
     -------
@@ -150,7 +156,7 @@ def build_panel(tables: Tables, *, period: periods.Period = "quarter", last_peri
     )
 
 
-def _panel_without_answers(tables: Tables, grid: nw.LazyFrame, period: periods.Period, last: int) -> Panel:
+def _panel_without_answers(tables: Tables, grid: Frame, period: periods.Period, last: int) -> Panel:
     """The base alone, for a company without surveys: rows are a systematic sample of its customer-periods."""
     at_risk = grid.filter((nw.col("at_risk") == 1) & (nw.col("period") < last))
     count = int(at_risk.select(nw.len()).collect()["len"][0])
@@ -211,6 +217,8 @@ def last_complete_period(tables: Tables, period: periods.Period, asked: str | No
         If the period asked for is not over in the data.
     """
     end = tables.data_end
+    if end is None:
+        raise InputError("a panel must have dated events; the tables hold none. Check occurred_at and answered_at.")
     last = periods.containing(end, period)
     if (periods.end(last, period) - end).days > DAYS_OF_GRACE:
         last -= 1
@@ -247,7 +255,7 @@ def _period_of(column: str, period: periods.Period) -> nw.Expr:
     return year * 4 + (month - 1) // 3 if period == "quarter" else year * 12 + month - 1
 
 
-def _activity(tables: Tables, period: periods.Period) -> nw.LazyFrame:
+def _activity(tables: Tables, period: periods.Period) -> Frame:
     """Orders, revenue and margin per customer × period, from one pass over the transactions."""
     assert tables.transactions is not None
     bought = nw.col("amount") > 0
@@ -266,11 +274,11 @@ def _activity(tables: Tables, period: periods.Period) -> nw.LazyFrame:
     )
 
 
-def _first_period(activity: nw.LazyFrame) -> int:
+def _first_period(activity: Frame) -> int:
     return int(activity.select(nw.col("period").min()).collect()["period"][0])
 
 
-def _span(tables: Tables, period: periods.Period) -> nw.LazyFrame:
+def _span(tables: Tables, period: periods.Period) -> Frame:
     """Customers with the periods of joining and leaving and the declared columns."""
     columns = ["customer_id", *dict.fromkeys([*tables.controls, *tables.segments])]
     present = tables.customers.collect_schema().names()
@@ -283,7 +291,7 @@ def _span(tables: Tables, period: periods.Period) -> nw.LazyFrame:
     return frame.select(*columns, "joined", "left")
 
 
-def _grid(tables: Tables, activity: nw.LazyFrame, period: periods.Period, span: tuple[int, int]) -> nw.LazyFrame:
+def _grid(tables: Tables, activity: Frame, period: periods.Period, span: tuple[int, int]) -> Frame:
     """One row per customer × period from joining to leaving, with controls known then and outcomes of the next period."""
     first, last = span
     indices = list(range(first, last + 1))
@@ -365,16 +373,18 @@ def _calendar(tables: Tables, indices: Sequence[int], period: periods.Period) ->
     retention = tables.config.retention
     if retention is not None and retention.rule == "repurchase":
         assert retention.window_days is not None
-        window = pd.Timedelta(days=retention.window_days)
-        after = pd.to_datetime([periods.start(index + 1, period) for index in indices]).astype("datetime64[us]")
+        window = dt.timedelta(days=retention.window_days)
+        after = pd.Series(
+            pd.to_datetime([periods.start(index + 1, period) for index in indices]).astype("datetime64[us]")
+        )
         frame["active_since"] = after - window
         frame["window_ends"] = after + window
-        data_end = pd.Timestamp(tables.data_end) + pd.Timedelta(days=1)
-        frame["window_over"] = (frame["window_ends"] <= data_end).astype(np.int64)
+        assert tables.data_end is not None
+        frame["window_over"] = (after + window <= pd.Timestamp(tables.data_end) + pd.Timedelta(days=1)).astype(np.int64)
     return frame
 
 
-def _with_retention(tables: Tables, grid: nw.LazyFrame) -> nw.LazyFrame:
+def _with_retention(tables: Tables, grid: Frame) -> Frame:
     """Add retained (next period, 0/1), was_active (may be linked) and at_risk (part of the base) under the declared rule."""
     rule = _retention_rule(tables)
     not_left = nw.col("left").is_null() | (nw.col("left") > nw.col("period"))
@@ -399,7 +409,7 @@ def _with_retention(tables: Tables, grid: nw.LazyFrame) -> nw.LazyFrame:
     return grid.with_columns(was_active=nw.lit(1), at_risk=nw.when(not_left).then(1).otherwise(0), retained=retained)
 
 
-def _money_scale(activity: nw.LazyFrame) -> float:
+def _money_scale(activity: Frame) -> float:
     """Mean absolute margin of an active customer-period: the unit of the logged margins."""
     mean = activity.select(nw.col("margin").abs().mean()).collect()["margin"][0]
     return float(f"{mean:.3g}") if mean else 1.0
@@ -410,7 +420,7 @@ def _signed_log(column: str, scale: float) -> nw.Expr:
     return nw.when(share >= 0).then((share.abs() + 1).log()).otherwise((share.abs() + 1).log() * -1.0)
 
 
-def _classified_answers(tables: Tables, period: periods.Period, span: tuple[int, int]) -> nw.LazyFrame:
+def _classified_answers(tables: Tables, period: periods.Period, span: tuple[int, int]) -> Frame:
     """Every row of surveys with its period and the reason why it is not used, or ``kept``."""
     assert tables.surveys is not None
     first, last = span
@@ -455,7 +465,7 @@ def _classified_answers(tables: Tables, period: periods.Period, span: tuple[int,
     )
 
 
-def _wide_answers(used: nw.LazyFrame, tables: Tables) -> nw.LazyFrame:
+def _wide_answers(used: Frame, tables: Tables) -> Frame:
     """Mean answer and number of answers per customer × period, a column a metric."""
     columns: list[nw.Expr] = []
     for metric in _metrics(tables):
@@ -464,11 +474,12 @@ def _wide_answers(used: nw.LazyFrame, tables: Tables) -> nw.LazyFrame:
     return used.group_by("customer_id", "period").agg(*columns)
 
 
-def _collect(frame: nw.LazyFrame, order: Sequence[str]) -> pd.DataFrame:
-    return frame.collect("pandas").to_native().sort_values(list(order), kind="stable", ignore_index=True)
+def _collect(frame: Frame, order: Sequence[str]) -> pd.DataFrame:
+    fetched: pd.DataFrame = frame.collect("pandas").to_native()
+    return fetched.sort_values(list(order), kind="stable", ignore_index=True)
 
 
-def _count(frame: nw.LazyFrame, columns: Sequence[str]) -> int:
+def _count(frame: Frame, columns: Sequence[str]) -> int:
     sums = frame.select(*(nw.col(column).sum() for column in columns)).collect("pandas").to_native()
     return int(np.nansum(sums.to_numpy(dtype=float)))
 
@@ -486,7 +497,7 @@ def _typed(rows: pd.DataFrame, declared: Sequence[str]) -> pd.DataFrame:
     return rows
 
 
-def _active(tables: Tables, grid: nw.LazyFrame, last: int, answers: nw.LazyFrame | None) -> pd.DataFrame:
+def _active(tables: Tables, grid: Frame, last: int, answers: Frame | None) -> pd.DataFrame:
     """Customers active at the end of the last period, with their last answers; a systematic sample where they are very many."""
     now = grid.filter((nw.col("at_risk") == 1) & (nw.col("period") == last)).drop("was_active", "at_risk", *OUTCOMES)
     count = int(now.select(nw.len()).collect()["len"][0])
@@ -511,7 +522,7 @@ def _active(tables: Tables, grid: nw.LazyFrame, last: int, answers: nw.LazyFrame
     return _typed(frame.assign(weight=count / max(len(frame), 1)), _declared(tables))
 
 
-def _base(at_risk: nw.LazyFrame, declared: Sequence[str]) -> pd.DataFrame:
+def _base(at_risk: Frame, declared: Sequence[str]) -> pd.DataFrame:
     """Moments of outcomes and controls over all customers at risk, by period."""
     schema = at_risk.collect_schema()
     declared = list(dict.fromkeys(declared))
@@ -572,7 +583,7 @@ def _rounded(values: np.ndarray) -> np.ndarray:
         return np.where(np.isfinite(values), np.round(values * factor) / factor, values)
 
 
-def _accounting(classified: nw.LazyFrame, kept: int, inactive: int, rows: int, period: periods.Period) -> pd.DataFrame:
+def _accounting(classified: Frame, kept: int, inactive: int, rows: int, period: periods.Period) -> pd.DataFrame:
     counts = classified.group_by("reason").agg(nw.len().cast(nw.Int64).alias("rows")).collect("pandas").to_native()
     by_reason = dict(zip(counts["reason"], counts["rows"].astype(int), strict=True))
     read = sum(by_reason.values())
@@ -670,7 +681,7 @@ def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
     rows.insert(0, "customer", pd.factorize(rows["customer_id"], sort=True)[0].astype(np.int64))
     kept_columns = ["customer_id", "period_start", "period_end", "joined_on", "at_risk"]
     last = int(rows["period"].max()) + 1
-    at_end = _collect(grid.filter((nw.col("period") == last - 1)), ["customer_id"])
+    at_end = _collect(grid.filter(nw.col("period") == last - 1), ["customer_id"])
     still = at_end["retained"].fillna(1.0) > 0
     active = at_end.loc[still].drop(columns=[*kept_columns, *OUTCOMES], errors="ignore").assign(weight=1.0)
     latest = rows.groupby("customer_id")[list(metrics)].last()
@@ -709,13 +720,13 @@ def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
         outcomes=measured,
         **_common(tables, period, last)
         | {
-            "history": ("log_tenure",) if typed["log_tenure"].nunique() > 1 else (),
+            "history": ("log_tenure",) if typed["log_tenure"].min() < typed["log_tenure"].max() else (),
             "retention": _retention_rule(tables) if "retained" in measured else "",
         },
     )
 
 
-def _base_of_outcomes(grid: nw.LazyFrame, declared: Sequence[str]) -> pd.DataFrame:
+def _base_of_outcomes(grid: Frame, declared: Sequence[str]) -> pd.DataFrame:
     for column in HISTORY:
         if column not in grid.collect_schema().names():
             grid = grid.with_columns(nw.lit(None, nw.Float64).alias(column))

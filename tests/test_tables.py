@@ -13,11 +13,63 @@ import duckdb
 import narwhals as nw
 import pandas as pd
 import pytest
-from test_check import COSTS, CUSTOMERS, DATASET, INITIATIVES, OUTCOMES, SURVEYS, TRANSACTIONS, company, edit, notices
 
 from cxroi.errors import InvalidTables
 from cxroi.tables import Tables, check_tables, read_tables
 from cxroi.tables.contract import TABLE_NAMES
+
+CUSTOMERS = """customer_id,joined_on,left_on,plan,age
+K1,2024-01-05,,gold,31
+K2,2024-02-11,2025-12-15,basic,45
+K3,2025-06-30,,gold,27
+"""
+SURVEYS = """response_id,customer_id,metric,score,answered_at,touchpoint
+R1,K1,nps,9,2025-07-01T10:00:00,
+R2,K2,nps,4,2025-08-02,
+R3,K3,csat,5,2025-09-03,shop
+R4,K1,ces,6,2025-10-04,shop
+R5,K3,nps,,,
+"""
+TRANSACTIONS = """transaction_id,customer_id,occurred_at,amount,margin
+T1,K1,2025-07-11,100.5,30
+T2,K2,2025-08-12,50,10
+T3,K3,2025-12-31,75.25,20
+"""
+DATASET = "currency: VND\n"
+INITIATIVES = """initiative_id,name,intent,touchpoint,starts_on,ends_on
+I1,One call,solve at once,call,2025-07-01,2025-12-31
+"""
+COSTS = """initiative_id,category,month,amount,kind
+I1,1,2025-07,1000,one_off
+I1,technology,2025-08,200,recurring
+"""
+OUTCOMES = """customer_id,period_start,period_end,retained,orders,revenue
+K1,2025-07-01,2025-09-30,1,2,100
+K1,2025-10-01,2025-12-31,1,1,50
+K2,2025-07-01,2025-09-30,0,0,0
+"""
+
+
+def company(folder: Path, **files: str | bytes | None) -> Path:
+    """Write the tiny company; a keyword replaces or adds a file (``surveys_csv``), None leaves it out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts: dict[str, str | bytes | None] = {
+        "customers_csv": CUSTOMERS,
+        "surveys_csv": SURVEYS,
+        "transactions_csv": TRANSACTIONS,
+        "dataset_yaml": DATASET,
+        **files,
+    }
+    for name, text in texts.items():
+        if text is not None:
+            path = folder / ".".join(name.rsplit("_", 1))
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return folder
+
+
+def edit(text: str, old: str, new: str) -> str:
+    assert old in text
+    return text.replace(old, new, 1)
 
 
 def rows(frame: nw.LazyFrame[Any] | None, *columns: str) -> list[tuple[Any, ...]]:
@@ -336,7 +388,7 @@ def test_outcomes_alone_and_undated_answers(tmp_path: Path) -> None:
 
 def test_a_company_without_surveys_says_so(tmp_path: Path) -> None:
     folder = company(tmp_path, surveys_csv=None, dataset_yaml=DATASET + "tables: {surveys: none}\n")
-    assert [*notices(folder)] == ["no_surveys"]
+    assert [one.rule for one in check_tables(folder)] == ["no_surveys"]
     assert read_tables(folder).surveys is None
 
 

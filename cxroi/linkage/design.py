@@ -11,7 +11,7 @@ import formulaic
 import numpy as np
 import pandas as pd
 
-from cxroi import periods
+from cxroi import periods as calendar
 from cxroi.linkage.fit import Floats, Ints, independent_columns
 from cxroi.linkage.history import NET_COLUMNS, NetHistory, learn_history, score_correlations
 from cxroi.panel import Panel
@@ -30,7 +30,7 @@ class Preparation:
     levels: dict[str, tuple[str, ...]]
     aliases: dict[str, str]
     periods: tuple[int, ...]
-    period: periods.Period
+    period: calendar.Period
     net: NetHistory | None = None
 
     def apply(self, rows: pd.DataFrame) -> pd.DataFrame:
@@ -44,10 +44,10 @@ class Preparation:
             if column in self.with_gaps:
                 prepared[f"{self.aliases.get(column, column)}_missing"] = rows[column].isna().astype(float)
             prepared[column] = rows[column].astype(float).fillna(median)
-        labels = [periods.label(index, self.period) for index in self.periods]
+        labels = [calendar.label(index, self.period) for index in self.periods]
         if "period" in rows:
             prepared["period_label"] = pd.Categorical(
-                rows["period"].map(lambda index: periods.label(index, self.period)), categories=labels
+                rows["period"].map(lambda index: calendar.label(index, self.period)), categories=labels
             )
         if self.net is not None:
             prepared[list(NET_COLUMNS)] = self.net.columns(rows)
@@ -83,7 +83,7 @@ def prepare(panel: Panel, rows: pd.DataFrame, exposure: str) -> Preparation:
 def adjusted_terms(panel: Panel, rows: pd.DataFrame, preparation: Preparation) -> str:
     """Right-hand side after the exposure: tenure, purchase history net of satisfaction, declared controls and period effects."""
     history = ("log_tenure", *NET_COLUMNS) if preparation.net is not None else panel.history
-    terms = [column for column in history if column in NET_COLUMNS or rows[column].nunique() > 1]
+    terms = [column for column in history if column in NET_COLUMNS or rows[column].min() < rows[column].max()]
     for column in panel.controls:
         name = preparation.aliases.get(column, column)
         if column in preparation.levels:

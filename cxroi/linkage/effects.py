@@ -1,7 +1,7 @@
 """What one point of the answer changes on average over the base, with gradients for the delta method.
 
-The average runs over answered rows weighted to look like the base, and the level of the outcome is set to the base's own: only the slope
-comes from those who answered.
+The average runs over answered rows weighted to look like the base, and the level of the outcome is set to the base's
+own: only the slope comes from those who answered.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Effect:
 class Slopes:
     """A fitted equation at every row, now and one point higher.
 
-    ``design`` (N, k) and ``change`` ((k,) if the same for all rows, else (N, k)) are its columns and their change for one point.
+    ``design`` (N, k) and ``change`` ((k,) if the same for all rows, else (N, k)) are its columns and their change
+    for one point.
     """
 
     design: Floats

@@ -1,8 +1,8 @@
 """Fit one equation with errors clustered by customer, from rows sorted by cluster.
 
-Arithmetic only: arrays in, arrays out. Newton's method on the (quasi-)likelihood with Cholesky steps, the information matrix summed in
-blocks of rows, cluster sums by ``np.add.reduceat`` over the sorted rows. ``statsmodels`` gives the same figures (tests) and is the
-reference for anything that is not here.
+Arithmetic only: arrays in, arrays out. Newton's method on the (quasi-)likelihood with Cholesky steps, the
+information matrix summed in blocks of rows, cluster sums by ``np.add.reduceat`` over the sorted rows.
+``statsmodels`` gives the same figures (tests) and is the reference for anything that is not here.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Fit:
     dispersion : float
         Pearson χ²/(N-k): above 1 the outcome is overdispersed for its family.
     log_likelihood : float
-        Of the family at the coefficients (Poisson without the factorial of non-integer outcomes; gaussian at its ML variance).
+        Of the family at the coefficients (Poisson without the factorial of non-integer outcomes; gaussian at its ML
+        variance).
     """
 
     family: Family
@@ -107,11 +108,13 @@ def fit(
     Returns
     -------
     Fit
-        ``converged`` is False where the iterations did not settle (for instance separation): such figures must not be reported.
+        ``converged`` is False where the iterations did not settle (for instance separation): such figures must not
+        be reported.
 
     Notes
     -----
-    Source: Liang & Zeger (1986), Biometrika 73:13; finite-sample factor as in Petersen (2009), Review of Financial Studies 22:435.
+    Source: Liang & Zeger (1986), Biometrika 73:13; finite-sample factor as in Petersen (2009), Review of Financial
+    Studies 22:435.
 
     Examples
     --------
@@ -128,7 +131,8 @@ def fit(
     objective = _objective(predictor, outcome, family, weights)
     converged = False
     iterations = 0
-    for iterations in range(1, max_iterations + 1):
+    while iterations < max_iterations:
+        iterations += 1
         fitted = mean(predictor, family)
         residual = outcome - fitted
         slope = mean_slope(fitted, family)
@@ -207,7 +211,8 @@ def independent_columns(design: Floats, *, tolerance: float = 1e-9) -> Ints:
 def joint_covariance(fits: Sequence[Fit]) -> Floats:
     """Clustered covariance of the coefficients of several equations stacked, shape (Σk, Σk).
 
-    Clusters are matched by their code, so equations fitted on different rows of the same customers are correlated as they should be.
+    Clusters are matched by their code, so equations fitted on different rows of the same customers are correlated as
+    they should be.
     """
     blocks = [[np.empty(0)] * len(fits) for _ in fits]
     for i, first in enumerate(fits):

@@ -1,11 +1,12 @@
 """Purchase history as a control, net of what past satisfaction explains.
 
-Customers differ for reasons nobody records, and past orders show it. But past orders also carry the effect of past satisfaction, and
-satisfaction lasts: holding plain history fixed takes away part of the very effect that is sought (in a simulated company with a known effect
-and nothing to adjust for, half of it). So history enters as the posterior mean of a customer's own order rate, given the orders that were seen
-and the orders that satisfaction made us expect: ``log((a + orders) / (a + expected))`` with ``expected ∝ exp(slope · correlation · score)``.
-The slope is the very coefficient that is sought, found as a fixed point; the correlation of today's answer with earlier satisfaction comes
-from repeated answers.
+Customers differ for reasons nobody records, and past orders show it. But past orders also carry the effect of past
+satisfaction, and satisfaction lasts: holding plain history fixed takes away part of the very effect that is sought
+(in a simulated company with a known effect and nothing to adjust for, half of it). So history enters as the
+posterior mean of a customer's own order rate, given the orders that were seen and the orders that satisfaction made
+us expect: ``log((a + orders) / (a + expected))`` with ``expected ∝ exp(slope · correlation · score)``. The slope is
+the very coefficient that is sought, found as a fixed point; the correlation of today's answer with earlier
+satisfaction comes from repeated answers.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class NetHistory:
         extended = np.concatenate([known, np.full(max(longest - len(known), 0), known[-1])])
         running = np.cumsum(extended[1:]) / np.arange(1, len(extended))
         table = np.concatenate([[known[0]], running])
-        return table[np.maximum(periods_before, 0).astype(int)]
+        return np.asarray(table[np.maximum(periods_before, 0).astype(int)])
 
 
 def learn_history(rows: pd.DataFrame, exposure: str, correlations: tuple[float, ...]) -> NetHistory | None:
@@ -114,8 +115,8 @@ def learn_history(rows: pd.DataFrame, exposure: str, correlations: tuple[float, 
 def score_correlations(rows: pd.DataFrame, exposure: str, metrics: Sequence[str]) -> tuple[float, ...]:
     """Correlations of answers 1, 2, … periods apart as far as 100 pairs reach, never rising.
 
-    A score without enough pairs one period apart borrows those of the first other metric that has them: satisfaction lasts as it lasts,
-    whatever it is asked by. Empty where nobody answered twice in a row.
+    A score without enough pairs one period apart borrows those of the first other metric that has them: satisfaction
+    lasts as it lasts, whatever it is asked by. Empty where nobody answered twice in a row.
     """
     for metric in (exposure, *(metric for metric in metrics if metric != exposure)):
         found = _correlations(rows[rows[metric].notna()], metric)

@@ -303,7 +303,8 @@ class Linkage:
         """Observed outcome by answer with the fitted average; see ``cxroi.plots.linkage``."""
         from cxroi import plots  # a drawing room stands above this one; imported only when a picture is asked for
 
-        return plots.linkage(self.curve())
+        axes: Axes = plots.linkage(self.curve())
+        return axes
 
     def curve(self) -> pd.DataFrame:
         """Observed and fitted mean outcome by rounded answer: ``score, observed, std_error, fitted, n``."""
@@ -338,11 +339,13 @@ def fit_linkage(
     ----------
     panel : Panel
     formula : str
-        ``outcome ~ score + controls``; the outcome one of ``retained`` (logit hazard), ``orders`` (Poisson quasi-likelihood, given
-        retained), ``revenue`` or ``margin`` (the same; linear where more than 5 % of the rows are negative); exactly one score of
-        ``nps``, ``csat``, ``ces``; controls are columns of ``panel.rows``, and ``period_label`` stands for the period's effect.
+        ``outcome ~ score + controls``; the outcome one of ``retained`` (logit hazard), ``orders`` (Poisson
+        quasi-likelihood, given retained), ``revenue`` or ``margin`` (the same; linear where more than 5 % of the
+        rows are negative); exactly one score of ``nps``, ``csat``, ``ces``; controls are columns of ``panel.rows``,
+        and ``period_label`` stands for the period's effect.
     weights : {"base", "none"}
-        Average the effect over answered rows weighted to the whole base and set its level to the base's, or over the rows as they are.
+        Average the effect over answered rows weighted to the whole base and set its level to the base's, or over the
+        rows as they are.
     retention : Linkage, optional
         Equation of ``retained`` on the same right-hand side, for amounts counted with the left at 0.
     design : Design, optional
@@ -359,8 +362,8 @@ def fit_linkage(
 
     Notes
     -----
-    Source: discrete-time hazard, Allison (1982), Sociological Methodology 13:61; Poisson quasi-likelihood, Gourieroux, Monfort & Trognon
-    (1984), Econometrica 52:701; average over the base by g-computation.
+    Source: discrete-time hazard, Allison (1982), Sociological Methodology 13:61; Poisson quasi-likelihood,
+    Gourieroux, Monfort & Trognon (1984), Econometrica 52:701; average over the base by g-computation.
     """
     outcome, _, right = (part.strip() for part in formula.partition("~"))
     if outcome not in FAMILIES:
@@ -450,9 +453,9 @@ def not_estimable(panel: Panel, outcome: str, exposure: str) -> str:
         if rarer < FEWEST_EVENTS:
             side = "left" if (values == 0).sum() == rarer else "stayed"
             return f"{rarer} answers of customers who {side}; at least {FEWEST_EVENTS} are needed"
-    elif values.nunique() == 1:
+    elif values.min() == values.max():
         return f"{outcome} is the same for everybody"
-    if exposure and rows[exposure].nunique() == 1:
+    if exposure and rows[exposure].min() == rows[exposure].max():
         return "every answer is the same"
     return ""
 
@@ -610,7 +613,9 @@ def _fit_or_firth(
     if family == "logit" and (fitted.largest_predictor > SUSPICIOUS_PREDICTOR or not fitted.converged):
         direction = separating_direction(matrix, target)
         if direction is not None:
-            columns = tuple(names[index] for index in np.flatnonzero(direction) if names[index] != "Intercept")
+            columns = tuple(
+                name for name, part in zip(names, direction, strict=True) if part != 0 and name != "Intercept"
+            )
             return firth(matrix, target, clusters), columns or ("Intercept",)
     return fitted, ()
 
@@ -622,7 +627,7 @@ def _calibrate(panel: Panel, rows: pd.DataFrame) -> Calibration:
     targets: list[float] = []
     sizes = base[base["column"] == "log_tenure"].set_index("period")["n"].astype(float)
     for period_index, size in list(sizes.items())[:-1]:
-        columns.append((rows["period"] == period_index).to_numpy(dtype=float))
+        columns.append(np.asarray(rows["period"] == period_index, dtype=np.float64))
         targets.append(float(size / sizes.sum()))
     wanted = [*panel.history, *panel.controls]
     for column in dict.fromkeys(wanted):
@@ -631,7 +636,7 @@ def _calibrate(panel: Panel, rows: pd.DataFrame) -> Calibration:
             total = float(own.groupby("period")["n"].first().sum())
             for level, part in own[own["level"] != ""].groupby("level"):
                 share = float((part["mean"] * part["n"]).sum() / total)
-                values = (rows[column].astype("object") == level).to_numpy(dtype=float)
+                values = np.asarray(rows[column].astype("object") == level, dtype=np.float64)
                 if 0.005 < share < 0.995 and values.any():
                     columns.append(values)
                     targets.append(share)
@@ -639,6 +644,6 @@ def _calibrate(panel: Panel, rows: pd.DataFrame) -> Calibration:
         n = own["n"].to_numpy(dtype=float)
         if n.sum() > 0:
             centre = float(np.nansum(own["mean"] * n) / n.sum())
-            columns.append(rows[column].fillna(centre).to_numpy(dtype=float))
+            columns.append(np.asarray(rows[column].fillna(centre), dtype=np.float64))
             targets.append(centre)
     return calibrate(np.column_stack(columns), np.array(targets))

@@ -22,13 +22,13 @@ def separating_direction(design: Floats, outcome: Floats) -> Floats | None:
     Returns
     -------
     array, shape (k,), or None
-        Coefficients (within ±1) of a combination of columns that predicts some rows perfectly and none wrongly; a component that is not
-        zero belongs to a column whose coefficient has no finite maximum-likelihood estimate.
+        Coefficients (within ±1) of a combination of columns that predicts some rows perfectly and none wrongly; a
+        component that is not zero belongs to a column whose coefficient has no finite maximum-likelihood estimate.
 
     Notes
     -----
-    Source: linear programme of Konis (2007), "Linear programming algorithms for detecting separated data in binary logistic regression
-    models", section 4.
+    Source: linear programme of Konis (2007), "Linear programming algorithms for detecting separated data in binary
+    logistic regression models", section 4.
 
     Examples
     --------
@@ -44,10 +44,9 @@ def separating_direction(design: Floats, outcome: Floats) -> Floats | None:
     solved = optimize.linprog(
         -signed.sum(axis=0), A_ub=-signed, b_ub=np.zeros(len(signed)), bounds=(-1, 1), method="highs"
     )
-    if solved.status != 0 or -solved.fun < 1e-7 * len(signed):
+    if solved.x is None or float(signed.sum(axis=0) @ solved.x) < 1e-7 * len(signed):
         return None
-    direction = np.asarray(solved.x) / scale
-    direction[np.abs(solved.x) < 1e-7] = 0.0
+    direction: Floats = np.where(np.abs(solved.x) < 1e-7, 0.0, solved.x / scale)
     return direction
 
 
@@ -60,8 +59,8 @@ def firth(design: Floats, outcome: Floats, clusters: Ints, *, tolerance: float =
     outcome : array, shape (N,)
         0 or 1.
     clusters : array, shape (N,)
-        Codes, kept for matching equations; the covariance is the inverse information, because clustered residuals vanish where
-        the prediction is perfect.
+        Codes, kept for matching equations; the covariance is the inverse information, because clustered residuals
+        vanish where the prediction is perfect.
 
     Returns
     -------
@@ -86,7 +85,8 @@ def firth(design: Floats, outcome: Floats, clusters: Ints, *, tolerance: float =
         return (value + determinant / 2 if sign > 0 else -np.inf), fitted, information
 
     value, fitted, information = penalised(coefficients)
-    for iterations in range(1, FIRTH_ITERATIONS + 1):
+    while iterations < FIRTH_ITERATIONS and not converged:
+        iterations += 1
         factor = linalg.cholesky(information, lower=True)
         whitened = linalg.solve_triangular(factor, design.T, lower=True)
         leverage = fitted * (1 - fitted) * (whitened**2).sum(axis=0)
@@ -100,10 +100,8 @@ def firth(design: Floats, outcome: Floats, clusters: Ints, *, tolerance: float =
             step = step / 2
         coefficients = coefficients + step
         value, fitted, information = trial_value, trial_fitted, trial_information
-        if np.abs(step).max() < tolerance:
-            converged = True
-            break
-    covariance = np.linalg.inv(information)
+        converged = bool(np.abs(step).max() < tolerance)
+    covariance = np.asarray(np.linalg.inv(information), dtype=np.float64)
     root = linalg.cholesky(covariance, lower=False)
     predictor = design @ coefficients
     slope = np.maximum(fitted * (1 - fitted), 1e-300)

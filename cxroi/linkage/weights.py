@@ -16,8 +16,8 @@ RIDGE = 1e-6
 class Calibration:
     """Weights with mean 1 and what they achieve.
 
-    ``imbalance_before`` and ``imbalance_after`` are the largest absolute differences between weighted mean and base mean, in standard
-    deviations; ``effective_n`` is (Σw)²/Σw².
+    ``imbalance_before`` and ``imbalance_after`` are the largest absolute differences between weighted mean and base
+    mean, in standard deviations; ``effective_n`` is (Σw)²/Σw².
     """
 
     weights: Floats
@@ -43,7 +43,8 @@ def calibrate(columns: Floats, targets: Floats, *, iterations: int = 100) -> Cal
 
     Notes
     -----
-    Source: exponential tilting, Hainmueller (2012), Political Analysis 20:25; equal to a logistic-type response model fitted by moments.
+    Source: exponential tilting, Hainmueller (2012), Political Analysis 20:25; equal to a logistic-type response
+    model fitted by moments.
 
     Examples
     --------

@@ -15,21 +15,19 @@ import duckdb
 from cxroi import periods
 from cxroi.tables.contract import CUSTOMER_COLUMNS, TABLE_NAMES, TABLES
 from cxroi.tables.dataset import FILE_NAME, Dataset, Retention, read_dataset
+from cxroi.tables.facts import Fact, parquet_facts, proven
 from cxroi.tables.fields import (
     Field,
     fields_of,
     further_names,
     integer_families,
     mapped_names,
-    normalised,
     number_of,
     settled,
-    trimmed,
 )
-from cxroi.tables.rules import ANSWERED, Rule, Surroundings, accepting, rules_of, shown, typed
-from cxroi.tables.facts import Fact, parquet_facts, proven
-from cxroi.tables.source import POSITION_FILE, POSITION_ROW, Source, open_table, remove
-from cxroi.tables.sql import identifier, literal, select, within
+from cxroi.tables.rules import Rule, Surroundings, accepting, rules_of, shown, typed
+from cxroi.tables.source import BREAKS, POSITION_FILE, POSITION_ROW, Source, open_table, remove
+from cxroi.tables.sql import identifier, literal, normalised, select, trimmed, within
 from cxroi.tables.violation import Violation, statement, suggestion
 
 SAMPLE_SHARE = 64
@@ -216,18 +214,26 @@ def _map_faults(source: Source) -> list[Violation]:
     for ours, theirs in source.options.columns.items():
         if ours not in table.column and source.table != "customers":
             question = suggestion(ours, table.column)
-            message = f"tables.{source.table}.columns names {ours}, which is not a column of the contract{'; ' + question if question else '.'}"
+            message = (
+                f"tables.{source.table}.columns names {ours}, which is not a column of the contract{_ending(question)}"
+            )
             repair = f"Columns of {source.table}: {', '.join(table.column)}."
             violations.append(statement(source.table, "unknown_column", message, column=ours, repair=repair))
         elif ours not in names:
             question = suggestion(theirs, source.types)
-            message = f"{source.table}.{ours} is mapped to {theirs}, which {_files(source)} does not have{'; ' + question if question else '.'}"
+            message = (
+                f"{source.table}.{ours} is mapped to {theirs}, which {_files(source)} does not have{_ending(question)}"
+            )
             violations.append(
                 statement(
                     source.table, "unknown_column", message, column=ours, repair=_columns_there(source), value=theirs
                 )
             )
     return violations
+
+
+def _ending(question: str) -> str:
+    return f"; {question}" if question else "."
 
 
 def _columns_there(source: Source) -> str:
@@ -244,7 +250,7 @@ def _missing_columns(source: Source, fields: Mapping[str, Field], *, has_outcome
             continue
         near = suggestion(column.name, (name for name in source.types if name not in TABLES[source.table].column))
         theirs = near.removeprefix("did you mean ").removesuffix("?") or "THEIR_NAME"
-        message = f"{source.table} must have the column {column.name}; {_files(source)} does not{'; ' + near if near else '.'}"
+        message = f"{source.table} must have the column {column.name}; {_files(source)} does not{_ending(near)}"
         repair = f"Map it in {FILE_NAME}: tables: {{{source.table}: {{columns: {{{column.name}: {theirs}}}}}}}. {_columns_there(source)}"
         violations.append(statement(source.table, "missing_column", message, column=column.name, repair=repair))
     return violations
@@ -475,11 +481,8 @@ def _line(engine: Engine, source: Source, file: str, row: int) -> int:
     """Line of a text file where a record begins: records may span lines, and unreadable records are missing here."""
     part = next(part for part in source.parts if str(part.scanned) == file)
     own = f"read_parquet({literal(file)}, file_row_number = true)"
-    names = [name for name, *_ in engine.rows("DESCRIBE " + select(["*"], f"read_parquet({literal(file)})"))]
-    breaks = " + ".join(
-        f"coalesce(length({identifier(name)}) - length(replace({identifier(name)}, chr(10), '')), 0)" for name in names
-    )
-    inside = engine.rows(select([f"coalesce(sum({breaks}), 0)"], own, where=f"{POSITION_ROW} < {row}"))[0][0]
+    breaks = f"coalesce(sum({identifier(BREAKS)}), 0)"
+    inside = engine.rows(select([breaks], own, where=f"{POSITION_ROW} < {row}"))[0][0]
     record = row + 2
     for rejected, newlines in part.rejected:
         if rejected <= record:
@@ -603,7 +606,7 @@ def _surplus(
             f"row_number() OVER (PARTITION BY {key} ORDER BY {position}) AS nth",
         ],
         source.scan(with_position=True),
-        where=" AND ".join(one for one in (where, f"{key} IN (SELECT k FROM {within(groups)})") if one),
+        where=" AND ".join(one for one in (where, f"{key} IN ({select(['k'], within(groups))})") if one),
     )
     file, row, value = _first(engine, within(twice), "nth = 2", "v")
     message = violation.message.format(count=f"{int(count):,}", total=f"{source.rows:,}")
@@ -617,7 +620,8 @@ def _overlaps(engine: Engine, source: Source, fields: Mapping[str, Field], aroun
         return []
     position = f"{identifier(POSITION_FILE)}, {POSITION_ROW}"
     base = within(base_query(source, fields, around, with_position=True))
-    before = f"max(period_end) OVER (PARTITION BY customer_id ORDER BY period_start, {position} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+    earlier = "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"
+    before = f"max(period_end) OVER (PARTITION BY customer_id ORDER BY period_start, {position} {earlier})"
     ordered = within(
         select(
             [position, "period_start", f"{before} AS previous_end", shown("period_start") + " AS v"],
@@ -629,7 +633,8 @@ def _overlaps(engine: Engine, source: Source, fields: Mapping[str, Field], aroun
     if not count:
         return []
     file, row, value = _first(engine, ordered, "period_start < previous_end", "CAST(v AS VARCHAR)")
-    message = f"the periods of a customer in outcomes must not overlap; {count:,} of {source.rows:,} rows begin before an earlier period has ended"
+    numbers = f"{count:,} of {source.rows:,} rows begin before an earlier period has ended"
+    message = f"the periods of a customer in outcomes must not overlap; {numbers}"
     return [
         _placed(
             engine,
@@ -664,7 +669,9 @@ def _currencies(engine: Engine, source: Source, dataset: Dataset) -> list[Violat
     others = sum(count for name, count in found if name != main)
     if not others:
         return []
-    message = f"all amounts of {source.table} must be in one currency ({main}); {others:,} of {source.rows:,} rows are in {', '.join([name for name in names if name != main][:5])}"
+    listed = ", ".join([name for name in names if name != main][:5])
+    numbers = f"{others:,} of {source.rows:,} rows are in {listed}"
+    message = f"all amounts of {source.table} must be in one currency ({main}); {numbers}"
     base = within(select(["*", f"{value} AS {identifier('currency found')}"], source.scan(with_position=True)))
     file, row, first = _first(
         engine, base, f"{identifier('currency found')} <> {literal(main)}", identifier("currency found")
@@ -707,7 +714,8 @@ def _row_notices(
     if source.table == "customers" and "consent" in fields:
         count = engine.rows(select([f"count_if({fields['consent'].empty})"], source.scan()))[0][0]
         if count:
-            message = f"customers.consent is empty in {count:,} of {source.rows:,} rows; only an explicit no leaves a customer's answers out."
+            numbers = f"{count:,} of {source.rows:,} rows"
+            message = f"customers.consent is empty in {numbers}; only an explicit no leaves a customer's answers out."
             notices.append(_notice(source, "consent", "empty_consent", count, message))
     return notices
 
@@ -738,7 +746,8 @@ def _mixed_zones(engine: Engine, source: Source, name: str, one: Field) -> list[
     )[0]
     if not offset or offset == timed:
         return []
-    message = f"{source.table}.{name} mixes times with an offset ({offset:,}) and without ({timed - offset:,}); those without are read as UTC."
+    numbers = f"with an offset ({offset:,}) and without ({timed - offset:,})"
+    message = f"{source.table}.{name} mixes times {numbers}; those without are read as UTC."
     return [_notice(source, name, "mixed_time_zones", offset, message)]
 
 
@@ -769,7 +778,7 @@ def _further(
         for name in names:
             if name not in known:
                 question = suggestion(name, known)
-                message = f"{FILE_NAME}: {key} names {name}, which customers do not have{'; ' + question if question else '.'}"
+                message = f"{FILE_NAME}: {key} names {name}, which customers do not have{_ending(question)}"
                 violations.append(
                     statement(
                         "customers",
@@ -800,7 +809,7 @@ def _further_column(engine: Engine, source: Source, ours: str, theirs: str) -> t
 
 
 def _text_kind(engine: Engine, source: Source, raw: str) -> tuple[str, str]:
-    text = trimmed(raw)
+    text = raw if source.kind == "csv" else trimmed(raw)
     number = number_of(text, source.options.decimal)
     coded = f"regexp_matches({text}, '^0\\d')"
     filled, wrong, some = engine.rows(
@@ -815,7 +824,7 @@ def _text_kind(engine: Engine, source: Source, raw: str) -> tuple[str, str]:
     )[0]
     if filled and not wrong:
         return number, "number"
-    typed_text = normalised(raw)
+    typed_text = raw if source.kind == "csv" else normalised(raw)
     few = (
         filled
         and some <= 3 * MAX_CATEGORIES
@@ -833,11 +842,10 @@ def _resolved(dataset: Dataset, fields: Mapping[str, Mapping[str, Field]]) -> tu
         message = "no retention rule is declared and customers have no left_on; retention is not estimated."
         repair = f"Declare one in {FILE_NAME}: retention: {{rule: repurchase, window_days: 180}}."
         notices.append(replace(statement("", "no_retention_rule", message, repair=repair), severity="notice"))
-    elif dataset.retention is not None and dataset.retention.rule == "contract" and "customers" in fields:
-        if "left_on" not in fields["customers"] and "outcomes" not in fields:
-            message = "the retention rule contract needs customers.left_on, which is missing."
-            repair = "Export the date on which each customer left (empty while the contract runs), or declare {rule: repurchase, window_days: 180}."
-            notices.append(statement("customers", "missing_column", message, column="left_on", repair=repair))
+    elif _lacks_left_on(dataset, fields):
+        message = "the retention rule contract needs customers.left_on, which is missing."
+        repair = "Export the date on which each customer left (empty while the contract runs), or declare repurchase."
+        notices.append(statement("customers", "missing_column", message, column="left_on", repair=repair))
     if not dataset.currency:
         message = "no currency is declared; amounts are shown without one."
         notices.append(
@@ -849,11 +857,18 @@ def _resolved(dataset: Dataset, fields: Mapping[str, Mapping[str, Field]]) -> tu
     return dataset, notices
 
 
+def _lacks_left_on(dataset: Dataset, fields: Mapping[str, Mapping[str, Field]]) -> bool:
+    is_contract = dataset.retention is not None and dataset.retention.rule == "contract"
+    has_customers = "customers" in fields and "outcomes" not in fields
+    return is_contract and has_customers and "left_on" not in fields["customers"]
+
+
 def _unfinished(data_end: dt.date | None) -> list[Violation]:
     if data_end is None:
         return []
     quarter = periods.containing(data_end)
     if data_end >= periods.end(quarter):
         return []
-    message = f"the data end on {data_end}, before the end of {periods.label(quarter, 'quarter')} ({periods.end(quarter)}); that quarter is not complete."
+    name = periods.label(quarter, "quarter")
+    message = f"the data end on {data_end}, before the end of {name}; that quarter is not complete."
     return [replace(statement("", "unfinished_quarter", message), severity="notice")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -54,7 +54,7 @@ class Scale(_Strict):
             ends, easy = declared.get("range"), declared.get("easy")
         else:
             ends, easy = declared, None
-        if not _is_pair(ends):
+        if not isinstance(ends, (list, tuple)) or not _is_pair(ends):
             raise ValueError("a scale is two different numbers, for example [1, 5]")
         first, last = float(ends[0]), float(ends[1])
         low, high = sorted((first, last))
@@ -70,10 +70,8 @@ class Scale(_Strict):
         return cls(low=low, high=high, is_reversed=easy == low)
 
 
-def _is_pair(ends: Any) -> bool:
-    numbers = isinstance(ends, (list, tuple)) and all(
-        isinstance(end, (int, float)) and not isinstance(end, bool) for end in ends
-    )
+def _is_pair(ends: Sequence[Any]) -> bool:
+    numbers = all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in ends)
     return numbers and len(ends) == 2 and ends[0] != ends[1]
 
 

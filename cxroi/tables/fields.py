@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from cxroi.tables.contract import COST_CATEGORIES, TABLES, Column
 from cxroi.tables.source import Source
-from cxroi.tables.sql import BLANKS, identifier, listing, literal
+from cxroi.tables.sql import identifier, listing, literal, normalised, trimmed
 
 INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"}
 WIDE_INTEGERS = {"UBIGINT", "HUGEINT", "UHUGEINT"}
@@ -82,6 +82,7 @@ def fields_of(source: Source, families: set[str]) -> dict[str, Field]:
                 source.types[theirs],
                 decimal=source.options.decimal,
                 is_integer=family in families,
+                is_tidy=source.kind == "csv",
             )
     return fields
 
@@ -95,16 +96,6 @@ def further_names(source: Source) -> dict[str, str]:
     """Columns of customers that the contract does not name, and the export's names."""
     known = TABLES[source.table].column
     return {ours: theirs for ours, theirs in mapped_names(source).items() if ours not in known}
-
-
-def trimmed(raw: str) -> str:
-    """Text without blanks around it, null where nothing is left."""
-    return f"nullif(trim({raw}, {BLANKS}), '')"
-
-
-def normalised(raw: str) -> str:
-    """Text as it is compared: trimmed, composed (NFC), null where empty."""
-    return f"nfc_normalize({trimmed(raw)})"
 
 
 def number_of(text: str, decimal: str) -> str:
@@ -124,11 +115,11 @@ def moment_of(text: str) -> str:
     return f"CASE WHEN starts_with({text}, '1') OR starts_with({text}, '2') THEN {moment} END"
 
 
-def _field(column: Column, raw: str, kind: str, *, decimal: str, is_integer: bool) -> Field:
+def _field(column: Column, raw: str, kind: str, *, decimal: str, is_integer: bool, is_tidy: bool) -> Field:
     if column.kind == "id" and is_integer:
         return Field(column, f"CAST({raw} AS BIGINT)", f"CAST({raw} AS VARCHAR)", f"{raw} IS NULL")
     if kind == "VARCHAR" or kind.startswith("ENUM"):
-        return _text_field(column, raw, decimal)
+        return _text_field(column, raw, decimal, is_tidy=is_tidy)
     if column.kind in ("date", "month"):
         return _native_moment(column, raw, kind)
     if column.kind in ("number", "score"):
@@ -142,10 +133,12 @@ def _field(column: Column, raw: str, kind: str, *, decimal: str, is_integer: boo
     return _text_field(column, f"CAST({raw} AS VARCHAR)", decimal)
 
 
-def _text_field(column: Column, raw: str, decimal: str) -> Field:
-    text = trimmed(raw)
+def _text_field(column: Column, raw: str, decimal: str, *, is_tidy: bool = False) -> Field:
+    text = raw if is_tidy else trimmed(raw)
     empty, failed = f"{text} IS NULL", "{0} IS NOT NULL AND ({1}) IS NULL"
     if column.kind in ("id", "text"):
+        if is_tidy:
+            return Field(column, raw, raw, empty)
         typed = normalised(raw)
         is_id = column.kind == "id" and raw.startswith('"')
         return Field(column, typed, typed, empty, plain=raw if is_id else "", untidy=_untidy(raw) if is_id else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from cxroi.tables.sql import identifier, literal, select, within
 from cxroi.tables.violation import Violation
 
 Frame = nw.LazyFrame[Any]
+# A text table up to this size is kept in the engine's memory after reading; a larger one becomes a private Parquet file.
+STORED_ROWS = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Tables:
     """The tables of one company, checked.
 
     Each table is a lazy frame (or None where there is none) with the names and types of the contract; nothing is loaded
-    before a result is asked for. The frames can be used for as long as this object lives.
+    before a result is asked for. Keep this object while its frames are in use: its private files go with it.
 
     ``accounting`` (pandas: ``table, reason, rows``) holds for each table the rows read, each reason of loss, and the rows
     kept. ``notices`` are worth knowing; nothing was refused because of them.
@@ -77,8 +79,10 @@ class Tables:
         """Return the same tables, loaded into pandas behind the same narwhals interface."""
         if self.engine is None:
             return self
-        loaded = {name: _loaded(frame) for name in TABLE_NAMES if (frame := getattr(self, name)) is not None}
-        return replace(self, **loaded, engine=None)
+        loaded: dict[str, Any] = {
+            name: _loaded(frame) for name in TABLE_NAMES if (frame := getattr(self, name)) is not None
+        }
+        return replace(self, engine=None, **loaded)
 
     def frame(self, data: pd.DataFrame) -> Frame:
         """Put a small pandas frame beside the tables, so that it can be joined to them."""
@@ -144,11 +148,7 @@ def read_tables(path: str | Path, *, sample_keys_above: int = 20_000_000) -> Tab
         losses = _losses(inspection, source, around)
         query = _final_query(inspection, source, around)
         engine = inspection.engine
-        if source.kind != "parquet" or any(reason == "repeated_rows" for reason, _ in inspection.drops.get(name, ())):
-            target = engine.folder / f"{name}_ready.parquet"
-            engine.connection.execute(f"COPY ({query}) TO {literal(str(target))} (FORMAT parquet)")
-            query = select(["*"], f"read_parquet({literal(str(target))})")
-        engine.connection.execute(f"CREATE TEMP VIEW {identifier(name)} AS {query}")
+        engine.connection.execute(_made(engine, source, query, inspection.drops.get(name, ())))
         frames[name] = nw.from_native(engine.connection.table(name))
         accounting.append((name, "read", source.rows))
         accounting += [(name, reason, rows) for reason, rows in losses]
@@ -169,6 +169,17 @@ def read_tables(path: str | Path, *, sample_keys_above: int = 20_000_000) -> Tab
         segments=config.segments or (),
         engine=inspection.engine,
     )
+
+
+def _made(engine: Engine, source: Source, query: str, drops: Sequence[tuple[str, str]]) -> str:
+    """Statement that makes the table: a view where it is cheap to compute again, else a stored result."""
+    if source.kind == "parquet" and all(reason != "repeated_rows" for reason, _ in drops):
+        return f"CREATE TEMP VIEW {identifier(source.table)} AS {query}"
+    if source.rows <= STORED_ROWS:
+        return f"CREATE TEMP TABLE {identifier(source.table)} AS {query}"
+    target = literal(str(engine.folder / f"{source.table}_ready.parquet"))
+    engine.connection.execute(f"COPY ({query}) TO {target} (FORMAT parquet)")
+    return f"CREATE TEMP VIEW {identifier(source.table)} AS {select(['*'], f'read_parquet({target})')}"
 
 
 def _around(inspection: Inspection) -> Surroundings:
@@ -264,4 +275,5 @@ def _loaded(frame: Frame) -> Frame:
     for name, kind in frame.collect_schema().items():
         if kind == nw.Boolean:
             data[name] = data[name].astype("boolean")
-    return nw.from_native(data).lazy()
+    lazy: Frame = nw.from_native(data).lazy()
+    return lazy

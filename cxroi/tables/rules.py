@@ -149,10 +149,11 @@ def _conversion_rule(table: str, column: Column) -> Rule:
 def _date_repair(table: str, column: str, value: str) -> str:
     if re.match(r"^\d{1,2}[/.-]\d{1,2}[/.-]\d{4}", value):
         mark = re.sub(r"\d", "", value)[0]
-        written = f"%d{mark}%m{mark}%Y"
+        converted = f"strptime({column}, '%d{mark}%m{mark}%Y') as {column}"
+        converting = " ".join(["select * replace", f"({converted})", "from 'FILE'"])
         return (
             f"They look like day{mark}month{mark}year: export them as 2026-12-31, or convert them in {FILE_NAME}: "
-            f"tables: {{{table}: {{sql: \"select * replace (strptime({column}, '{written}') as {column}) from 'FILE'\"}}}}."
+            f'tables: {{{table}: {{sql: "{converting}"}}}}.'
         )
     return "Export them as 2026-12-31 or 2026-12-31T23:59:59+07:00."
 

@@ -1,7 +1,8 @@
 """Open the files of one table so that DuckDB can scan them.
 
 Parquet is scanned where it lies. Text files and queries are first rewritten as Parquet in a private folder, in one
-streaming pass: the fields of a text file stay texts, so that every failing conversion can be counted later.
+streaming pass: the fields of a text file stay texts (trimmed, composed, null where empty), so that every failing
+conversion can be counted later.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import IO, Any, Literal
 import duckdb
 
 from cxroi.tables.dataset import FILE_NAME, TableSource
-from cxroi.tables.sql import identifier, listing, literal, select
+from cxroi.tables.sql import identifier, listing, literal, normalised, select
 from cxroi.tables.violation import Violation, statement
 
 DELIMITERS = ",;\t|"
@@ -30,6 +31,7 @@ SUFFIXES = (".parquet", ".csv", ".csv.gz")
 MAX_REJECTS = 100_000
 POSITION_FILE = "cxroi file"
 POSITION_ROW = "file_row_number"
+BREAKS = "cxroi line breaks inside"
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def _describe(connection: duckdb.DuckDBPyConnection, source: Source) -> Opened:
     except duckdb.Error as error:
         message = f"the files of {source.table} can't be read as Parquet: {first_line(error)}."
         return (*source.violations, statement(source.table, "unreadable_file", message, repair="Export them again."))
-    types = {str(name): str(kind) for name, kind, *_ in described}
+    types = {str(name): str(kind) for name, kind, *_ in described if name != BREAKS}
     return replace(source, types=types, rows=counted[0][0])
 
 
@@ -206,7 +208,7 @@ def _transcode(stream: IO[bytes], copy: IO[bytes], encoding: str) -> None:
 def _header(file: Path, encoding: str, declared: str | None) -> tuple[list[str], int, str]:
     with _open_bytes(file) as stream:
         # Bytes that are no UTF-8 are found, with their lines, when the rows are read.
-        text = codecs.getreader(encoding)(stream, errors="replace")
+        text = codecs.getreader(encoding)(stream, "replace")
         first = text.readline()
         delimiter = declared or max(
             DELIMITERS, key=lambda mark: (_outside_quotes(first, mark), -DELIMITERS.index(mark))
@@ -246,7 +248,13 @@ def _copy_text(
         f"quote = '\"', escape = '\"', columns = {{{columns}}}, store_rejects = true, rejects_limit = {MAX_REJECTS}, "
         "max_line_size = 4194304)"
     )
-    named = [f"c{number} AS {identifier(name or f'column {number + 1}')}" for number, name in enumerate(header)]
+    fields = [f"c{number}" for number in range(len(header))]
+    named = [
+        f"{normalised(field)} AS {identifier(name or f'column {number + 1}')}"
+        for number, (field, name) in enumerate(zip(fields, header, strict=True))
+    ]
+    breaks = " + ".join(f"coalesce(length({field}) - length(replace({field}, chr(10), '')), 0)" for field in fields)
+    named.append(f"{breaks} AS {identifier(BREAKS)}")
     connection.execute("DROP TABLE IF EXISTS reject_errors; DROP TABLE IF EXISTS reject_scans")
     connection.execute(f"COPY ({select(named, scan)}) TO {literal(str(target))} (FORMAT parquet)")
 
@@ -325,7 +333,7 @@ def _open_query(
     try:
         connection.execute(f"COPY ({query}) TO {literal(str(target))} (FORMAT parquet)")
     except duckdb.Error as error:
-        return (_bad_query(table, first_line(error)),)
+        return (_bad_query(table, first_line(error).replace(f"{folder.resolve()}{os.sep}", "")),)
     part = Part(Path(f"tables.{table}.sql"), target)
     return _describe(connection, Source(table, "sql", (part,), {}, 0, options, read_by_query=files))
 
@@ -351,11 +359,12 @@ def _root_paths(tree: Any, folder: Path) -> tuple[Path, ...]:
     files: list[str] = []
     for node in _nodes(tree):
         if node.get("type") == "BASE_TABLE":
-            name = node.get("table_name", "")
-            if name and not node.get("schema_name") and (folder / name).is_file():
-                node["table_name"] = str(folder / name)
-                node["qualified_name"] = {"path": [str(folder / name)]}
-                files.append(str(folder / name))
+            # Without quotation marks a file's name is parsed as schema and table.
+            name = ".".join(part for part in (node.get("schema_name"), node.get("table_name")) if part)
+            if any(mark in name for mark in "./*") and not os.path.isabs(name):
+                rooted = str(folder / name)
+                node |= {"schema_name": "", "table_name": rooted, "qualified_name": {"path": [rooted]}}
+                files.append(rooted)
         if node.get("type") == "TABLE_FUNCTION" and _reads_files(node["function"].get("function_name", "")):
             for argument in node["function"].get("arguments", []):
                 expression = argument["expression"]

@@ -29,6 +29,16 @@ def listing(texts: Iterable[str]) -> str:
     return "[" + ", ".join(literal(text) for text in texts) + "]"
 
 
+def trimmed(raw: str) -> str:
+    """Text without blanks around it, null where nothing is left."""
+    return f"nullif(trim({raw}, {BLANKS}), '')"
+
+
+def normalised(raw: str) -> str:
+    """Text as it is compared: trimmed, composed (NFC), null where empty."""
+    return f"nfc_normalize({trimmed(raw)})"
+
+
 def select(columns: Iterable[str], source: str, *, where: str = "", group: str = "", order: str = "") -> str:
     """One SELECT; empty clauses are left out."""
     clauses = [("FROM", source), ("WHERE", where), ("GROUP BY", group), ("ORDER BY", order)]

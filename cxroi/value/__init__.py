@@ -1,7 +1,8 @@
 """What customers are worth, and what a point of satisfaction adds."""
 
 from cxroi.value.estimates import COLUMNS, Estimates, estimate
-from cxroi.value.lifetime import CustomerValue, lifetime_value, score_bands
+from cxroi.value.forward import score_bands
+from cxroi.value.lifetime import CustomerValue, lifetime_value
 from cxroi.value.persistence import Persistence, estimate_persistence
 from cxroi.value.response import MarginResponse
 

@@ -37,8 +37,8 @@ MONTHS_OF_A_QUARTER = 3
 class Estimates:
     """Linkages of every score and the value of a point, fitted once.
 
-    ``linkages[exposure][outcome, method]`` is a ``Linkage`` or the reason why there is none; ``values[exposure]`` a ``CustomerValue`` or a
-    reason.
+    ``linkages[exposure][outcome, method]`` is a ``Linkage`` or the reason why there is none; ``values[exposure]`` a
+    ``CustomerValue`` or a reason.
     """
 
     panel: Panel

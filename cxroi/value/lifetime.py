@@ -1,7 +1,8 @@
 """Lifetime value that follows the fitted linkage: survival × margin given retained, path by path, as draws.
 
-For every customer active at the end of the last quarter the fitted hazard and the fitted spend are run forward: tenure grows, the expected
-score drifts back as repeated answers say it does, controls stay. One point more is a counterfactual run of the same customers.
+For every customer active at the end of the last quarter the fitted hazard and the fitted spend are run forward:
+tenure grows, the expected score drifts back as repeated answers say it does, controls stay. One point more is a
+counterfactual run of the same customers.
 """
 
 from __future__ import annotations
@@ -13,12 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special
 
 from cxroi.errors import InputError
 from cxroi.linkage import Linkage, standard_linkages
-from cxroi.linkage.fit import joint_covariance
 from cxroi.panel import Panel
+from cxroi.value.forward import QUARTERS_OF_A_YEAR, Equations, Paths, run_forward, score_bands
 from cxroi.value.persistence import Persistence, estimate_persistence
 from cxroi.value.response import MarginResponse
 
@@ -26,26 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
-REPRESENTATIVES = 400
-FEWEST_OF_A_BAND = 50
-LEVEL_ROWS = 1000
 MOST_QUARTERS = 80
-QUARTERS_OF_A_YEAR = 4
-SECANT_POINTS = 0.5  # a case's gains are of this order; the response is exact for a constant gain of this size
-
-
-@dataclass(frozen=True)
-class _Paths:
-    """Draws of quarterly margin per customer: ``margin`` (draws, quarters, bands) and its parts for one point."""
-
-    baseline: Floats
-    higher: Floats
-    fading: Floats | None
-    survival: Floats
-    orders: Floats
-    through_retention: Floats
-    through_spend: Floats
-    by_band: Floats
 
 
 @dataclass(frozen=True)
@@ -88,8 +69,12 @@ class CustomerValue:
         return "association" if self.margin is None else self.margin.evidence
 
     @cached_property
-    def _paths(self) -> _Paths:
-        return _run_forward(self, self.horizon_quarters)
+    def _paths(self) -> Paths:
+        return self._run(self.horizon_quarters)
+
+    def _run(self, quarters: int) -> Paths:
+        equations = Equations(self.panel, self.exposure, self.retention, self.orders, self.margin, self.persistence)
+        return run_forward(equations, quarters, seed=self.seed, draws=self.draws)
 
     @cached_property
     def discount(self) -> Floats:
@@ -186,7 +171,7 @@ class CustomerValue:
         )
         if self.reason or self.margin is None:
             return without
-        paths = self._paths if horizon_quarters == self.horizon_quarters else _run_forward(self, horizon_quarters)
+        paths = self._paths if horizon_quarters == self.horizon_quarters else self._run(horizon_quarters)
         return replace(
             without,
             baseline=paths.baseline[1:],
@@ -198,8 +183,10 @@ class CustomerValue:
     def checks(self) -> pd.DataFrame:
         """Checks of the equations underneath, and whether a fading gain can be valued."""
         parts = [
-            part.checks().assign(name=lambda table, part=part: part.outcome + ": " + table["name"])
-            for part in self._equations()
+            checks.assign(name=part.outcome + ": " + checks["name"])
+            for part in (self.retention, self.orders, self.margin)
+            if part is not None
+            for checks in (part.checks(),)
         ]
         fades = self.persistence is not None
         advice = (
@@ -214,14 +201,12 @@ class CustomerValue:
         )
         return pd.concat([*parts, own], ignore_index=True)
 
-    def _equations(self) -> list[Linkage]:
-        return [part for part in (self.retention, self.orders, self.margin) if part is not None]
-
     def plot(self) -> Axes:
         """Lifetime value by score band with its range; see ``cxroi.plots.value_by_band``."""
         from cxroi import plots  # a drawing room stands above this one; imported only when a picture is asked for
 
-        return plots.value_by_band(self.tidy())
+        axes: Axes = plots.value_by_band(self.tidy())
+        return axes
 
 
 def lifetime_value(
@@ -261,8 +246,8 @@ def lifetime_value(
 
     Notes
     -----
-    Source: value as expected discounted margin over a stated horizon, Gupta, Lehmann & Stuart (2004), Journal of Marketing Research 41:7;
-    the counterfactual follows the hazard and the spend equation jointly.
+    Source: value as expected discounted margin over a stated horizon, Gupta, Lehmann & Stuart (2004), Journal of
+    Marketing Research 41:7; the counterfactual follows the hazard and the spend equation jointly.
     """
     if panel.period != "quarter":
         raise InputError("lifetime value must have a quarterly panel; build it with period='quarter'")
@@ -324,32 +309,6 @@ def value_from_linkages(
     )
 
 
-def score_bands(panel: Panel, exposure: str) -> pd.Series:
-    """Band of each active customer's last answer, shape (active,): low, middle, high as the metric defines them, or ``no answer``."""
-    if not exposure:
-        return pd.Series(
-            pd.Categorical(["no answer"] * len(panel.active), categories=["no answer"]), index=panel.active.index
-        )
-    names = {
-        "nps": ("detractor", "passive", "promoter"),
-        "csat": ("dissatisfied", "neutral", "satisfied"),
-        "ces": ("hard", "neutral", "easy"),
-    }
-    _, top = panel.score_ranges[exposure]
-    low_edge, high_edge = {
-        "nps": (top - 3.5, top - 1.5),
-        "csat": (top - 2.5, top - 1.5),
-        "ces": (top - 3.5, top - 2.5),
-    }[exposure]
-    last = panel.active[f"last_{exposure}"]
-    labels = np.select(
-        [last.isna(), last <= low_edge, last <= high_edge],
-        ["no answer", names[exposure][0], names[exposure][1]],
-        names[exposure][2],
-    )
-    return pd.Series(pd.Categorical(labels, categories=[*names[exposure], "no answer"]), index=panel.active.index)
-
-
 def _discount(quarters: int, annual_discount_rate: float) -> Floats:
     return (1.0 + annual_discount_rate) ** (-np.arange(1, quarters + 1) / QUARTERS_OF_A_YEAR)
 
@@ -359,208 +318,3 @@ def _observed_range(panel: Panel, exposure: str) -> tuple[float, float]:
         return (0.0, 1.0)
     low, high = float(panel.rows[exposure].min()), float(panel.rows[exposure].max())
     return (low, high) if low < high else panel.score_ranges[exposure]
-
-
-def _representatives(value: CustomerValue) -> pd.DataFrame:
-    """About 400 active customers, spread evenly over the predicted hazard within score bands, with their share as ``share``."""
-    active = value.panel.active.assign(band=score_bands(value.panel, value.exposure).to_numpy())
-    assert value.margin is not None
-    score = active[f"last_{value.exposure}"] if value.exposure else pd.Series(0.0, index=active.index)
-    parts: list[pd.DataFrame] = []
-    for band in score_bands(value.panel, value.exposure).cat.categories:
-        members = active[active["band"] == band]
-        if members.empty:
-            continue
-        wanted = max(
-            min(len(members), round(REPRESENTATIVES * len(members) / len(active))), min(len(members), FEWEST_OF_A_BAND)
-        )
-        keys = [column for column in ("log_orders_now", "log_orders_before", "log_tenure") if column in members]
-        ordered = members.assign(score_key=score[members.index]).sort_values([*keys, "score_key"], kind="stable")
-        chosen = ordered.iloc[((np.arange(wanted) + 0.5) * len(members) / wanted).astype(int)].drop(columns="score_key")
-        parts.append(chosen.assign(share=len(members) / len(active) / wanted))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _coefficient_draws(value: CustomerValue, generator: np.random.Generator) -> tuple[list[Linkage], list[Floats]]:
-    """Equations in order and their coefficients, shape (draws + 1, k) each; the first row is the estimate."""
-    equations = value._equations()
-    covariance = joint_covariance([equation.fitted for equation in equations])
-    values, vectors = np.linalg.eigh(covariance)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    noise = generator.standard_normal((value.draws, len(covariance))) @ root.T
-    stacked = np.concatenate([equation.fitted.coefficients for equation in equations]) + np.vstack(
-        [np.zeros(len(covariance)), noise]
-    )
-    edges = np.cumsum([0, *(len(equation.fitted.coefficients) for equation in equations)])
-    return equations, [stacked[:, first:last] for first, last in zip(edges[:-1], edges[1:], strict=True)]
-
-
-def _shifts(equations: list[Linkage], coefficients: list[Floats], generator: np.random.Generator) -> list[Floats]:
-    """Level shift of each equation for each draw: the weighted mean over answered rows meets the base's level, itself drawn; (draws + 1,)."""
-    found: list[Floats] = []
-    keep: Floats | None = None
-    retention_matrix_keep: tuple[NDArray[np.int64], Floats] | None = None
-    for equation, draws in zip(equations, coefficients, strict=True):
-        if equation.level is None:
-            found.append(np.zeros(len(draws)))
-            continue
-        n = len(equation.design.matrix)
-        picked = np.linspace(0, n - 1, min(n, LEVEL_ROWS)).astype(np.int64)
-        if equation.outcome == "orders":
-            picked = equation.used[
-                np.linspace(0, len(equation.used) - 1, min(len(equation.used), LEVEL_ROWS)).astype(np.int64)
-            ]
-        weights = equation.calibration.weights[picked]
-        predictor = draws @ equation.design.matrix[picked].T + equation.shift
-        if equation.outcome == "margin" and retention_matrix_keep is not None:
-            keep = retention_matrix_keep[1]
-            weighting = keep * weights
-        else:
-            weighting = np.broadcast_to(weights, predictor.shape)
-        target_of_first = float((weighting[0] * _mean(predictor[:1], equation)[0]).sum() / weights.sum())
-        level_noise = np.r_[0.0, generator.standard_normal(len(draws) - 1) * np.sqrt(equation.level[1])]
-        target = (
-            target_of_first * np.maximum(1.0 + level_noise / equation.level[0], 0.05)
-            if equation.level[0]
-            else np.full(len(draws), target_of_first)
-        )
-        shift = np.zeros(len(draws))
-        for _ in range(6):
-            fitted = _mean(predictor + shift[:, None], equation)
-            slope = (
-                fitted * (1 - fitted)
-                if equation.fitted.family == "logit"
-                else fitted
-                if equation.fitted.family == "poisson"
-                else np.ones_like(fitted)
-            )
-            gap = (weighting * fitted).sum(axis=1) / weights.sum() - target
-            shift = shift - gap / np.maximum((weighting * slope).sum(axis=1) / weights.sum(), 1e-12)
-        found.append(shift + equation.shift)
-        if equation.outcome == "retained":
-            retention_matrix_keep = (picked, _mean(predictor + shift[:, None], equation))
-    return found
-
-
-def _mean(predictor: Floats, equation: Linkage) -> Floats:
-    if equation.fitted.family == "logit":
-        return np.asarray(special.expit(predictor))
-    if equation.fitted.family == "poisson":
-        return np.exp(np.minimum(predictor, 700.0))
-    return predictor
-
-
-def _run_forward(value: CustomerValue, quarters: int) -> _Paths:
-    """Survival × spend over the horizon for the representatives, for every draw of the coefficients."""
-    generator = np.random.default_rng([value.seed, 1])
-    equations, coefficients = _coefficient_draws(value, generator)
-    shifts = _shifts(equations, coefficients, generator)
-    people = _representatives(value)
-    share = people["share"].to_numpy()
-    bands = list(value._bands)
-    exposure = value.exposure
-    recent = value.panel.rows["period"].drop_duplicates().sort_values().tail(QUARTERS_OF_A_YEAR).tolist()
-    start = _expected_scores(value, people, 1)
-
-    # columns at the expected score, averaged over the last year's period effects so that no season leads the forecast
-    def columns(equation: Linkage, scores: Floats | None) -> Floats:
-        rows = people if scores is None else people.assign(**{exposure: scores})
-        return np.mean([equation.design.at(rows.assign(period=period)) for period in recent], axis=0)
-
-    def predictors(scores: Floats | None) -> list[Floats]:
-        return [
-            draws @ columns(equation, scores).T + shift[:, None]
-            for equation, draws, shift in zip(equations, coefficients, shifts, strict=True)
-        ]
-
-    linear = not exposure or all(equation.design.shift is not None for equation in equations)
-    now = predictors(start if exposure else None)
-    slope = [
-        draws[:, equation.design.columns.index(exposure)]
-        if linear and exposure and exposure in equation.design.columns
-        else np.zeros(len(draws))
-        for equation, draws in zip(equations, coefficients, strict=True)
-    ]
-    ageing = [
-        draws[:, equation.design.columns.index("log_tenure")]
-        if "log_tenure" in equation.design.columns
-        else np.zeros(len(draws))
-        for equation, draws in zip(equations, coefficients, strict=True)
-    ]
-    age = people["log_tenure"].to_numpy() if "log_tenure" in people else np.zeros(len(people))
-
-    def at(quarter: int, gain: Floats | float, *, with_orders: bool = False) -> list[Floats]:
-        if not exposure:
-            scores_now, base = None, now
-        else:
-            scores_now = _expected_scores(value, people, quarter)
-            base = now if linear else predictors(scores_now + gain)
-        older = np.log(np.exp(age) + quarter - 1) - age
-        moved = 0.0 if scores_now is None or not linear else (scores_now - start)[None, :] + gain
-        return [
-            _mean(predictor + slope_[:, None] * moved + ageing_[:, None] * older, equation)
-            for predictor, slope_, ageing_, equation in zip(base, slope, ageing, equations, strict=True)
-            if with_orders or equation.outcome != "orders"
-        ]
-
-    fade = None if value.persistence is None else np.r_[value.persistence.fade, value.persistence.fade_draws][:, None]
-    size = (len(coefficients[0]), len(people))
-    has_orders = value.orders is not None
-    survive, survive_higher, survive_fading, log_keep = np.ones(size), np.ones(size), np.ones(size), np.zeros(size)
-    results = {
-        name: np.zeros((size[0], quarters))
-        for name in ("baseline", "higher", "fading", "survival", "orders", "keep", "spend")
-    }
-    by_band = np.zeros((size[0], quarters, len(bands)))
-    members = [(people["band"] == band).to_numpy() for band in bands]
-    for quarter in range(1, quarters + 1):
-        parts = at(quarter, 0.0, with_orders=True)
-        keep, spend = parts[0], parts[-1]
-        survive = survive * keep
-        margin = survive * spend
-        step = quarter - 1
-        results["baseline"][:, step] = margin @ share
-        results["survival"][:, step] = survive @ share
-        results["orders"][:, step] = (survive * parts[1]) @ share if has_orders else np.nan
-        for position, inside in enumerate(members):
-            if inside.any():
-                by_band[:, step, position] = margin[:, inside] @ share[inside] / share[inside].sum()
-        if not exposure:
-            continue
-        parts = at(quarter, 1.0)
-        survive_higher = survive_higher * parts[0]
-        results["higher"][:, step] = (survive_higher * parts[-1]) @ share
-        if fade is not None:
-            parts = at(quarter, fade**step)
-            survive_fading = survive_fading * parts[0]
-            results["fading"][:, step] = (survive_fading * parts[-1]) @ share
-        parts = at(quarter, SECANT_POINTS)
-        log_keep = log_keep + (parts[0] / keep - 1) / SECANT_POINTS
-        results["keep"][:, step] = (margin * log_keep / quarter) @ share
-        results["spend"][:, step] = (survive * (parts[-1] - spend) / SECANT_POINTS) @ share
-    return _Paths(
-        baseline=results["baseline"],
-        higher=results["higher"],
-        fading=results["fading"] if fade is not None else None,
-        survival=results["survival"],
-        orders=results["orders"],
-        through_retention=results["keep"],
-        through_spend=results["spend"],
-        by_band=by_band,
-    )
-
-
-def _expected_scores(value: CustomerValue, people: pd.DataFrame, quarter: int) -> Floats:
-    """Expected score that acts on the outcomes of the quarter: the last answer, drawn back to the mean as repeated answers say."""
-    if not value.exposure:
-        return np.zeros(len(people))
-    rows = value.panel.rows
-    answers = rows.loc[rows[value.exposure].notna(), [value.exposure, "period"]]
-    centre = float(answers[value.exposure].mean())
-    last = people[f"last_{value.exposure}"].to_numpy(dtype=float)
-    age = people[f"{value.exposure}_age"].to_numpy(dtype=float)
-    later = np.nan_to_num(age) + quarter - 1  # the score of the last quarter acts on quarter 1
-    left = value.persistence.correlation(later) if value.persistence is not None else np.ones(len(people))
-    if value.persistence is not None:
-        left = np.where(later == 0, 1.0, left)  # the equation itself was fitted on single answers
-    return np.where(np.isnan(last), centre, centre + left * (np.nan_to_num(last) - centre))

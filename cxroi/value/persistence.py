@@ -20,8 +20,9 @@ FADES = np.linspace(0.0, 0.99, 100)
 class Persistence:
     """Answers of one customer, ``h`` periods apart, covary as ``lasting + fading · fade**h``.
 
-    ``fade`` is the share of a change that is left after one period; ``correlation`` gives the expected share of today's answer's distance
-    from the mean that is still there ``h`` periods later (noise in a single answer counts as gone at once).
+    ``fade`` is the share of a change that is left after one period; ``correlation`` gives the expected share of
+    today's answer's distance from the mean that is still there ``h`` periods later (noise in a single answer counts
+    as gone at once).
     """
 
     variance: float

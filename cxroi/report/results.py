@@ -1,0 +1,196 @@
+"""Results of the rooms as a notebook asks for them: the result, or the reason in words why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+
+from cxroi import periods
+from cxroi.case import BusinessCase, Case, business_case, read_case
+from cxroi.errors import InputError, InvalidCase
+from cxroi.language import Code, Language
+from cxroi.linkage import Linkage
+from cxroi.panel import Panel
+from cxroi.scores import Metric, Scores, ces, csat, nps, score_change
+from cxroi.tables import Tables
+from cxroi.value import CustomerValue, Estimates, lifetime_value
+
+T = TypeVar("T")
+
+NO_ANSWERS = "the data have no answers"
+NO_CASE = "there is no case.yaml beside the data set; a case states the gain, the reach and the costs of a programme"
+NO_TERMS = "no value: {horizon_months, annual_discount_rate} in dataset.yaml"
+AS_STATED = -1.0
+MONTHS_OF_A_QUARTER = 3
+QUICK_DRAWS = 100  # of a sensitivity table, which shows point estimates only
+
+
+def folder(dataset: str) -> str:
+    """Path of a data set as seen from the working directory: as given, or beside the folder of the notebooks."""
+    project = Path(__file__).resolve().parents[2]
+    places = [Path(dataset), Path("..", dataset), project / dataset]
+    return next((str(place) for place in places if place.is_dir()), dataset)
+
+
+def language(lang: Code, tables: Tables) -> Language:
+    """Language of the page, money in the currency of the data."""
+    return Language(lang, tables.config.currency or "")
+
+
+def exposures(panel: Panel) -> tuple[str, ...]:
+    """Scores that the panel links to outcomes; one of them first."""
+    return panel.metrics
+
+
+def main_exposure(panel: Panel) -> str:
+    """Score that a page speaks of first: NPS where it is asked; empty without answers."""
+    return panel.metrics[0] if panel.metrics else ""
+
+
+def linkage(estimates: Estimates, outcome: str, *, exposure: str = "", method: str = "adjusted") -> Linkage | str:
+    """One fitted equation, of the first score by default, or why there is none.
+
+    An adjusted equation that does not exist because nothing can be held fixed is replaced by the raw one.
+    """
+    name = exposure or main_exposure(estimates.panel)
+    found = estimates.linkages.get(name, {})
+    wanted = found.get((outcome, method), NO_ANSWERS)
+    raw = found.get((outcome, "raw"), wanted)
+    return raw if isinstance(wanted, str) and method == "adjusted" and not isinstance(raw, str) else wanted
+
+
+def effects(estimates: Estimates, outcome: str) -> pd.DataFrame | str:
+    """Average effect of one point on an outcome, a row a score and a way of comparing, columns of ``estimates.csv``."""
+    rows = []
+    for exposure, found in estimates.linkages.items():
+        for method in ("raw", "adjusted"):
+            fitted = found.get((outcome, method), NO_ANSWERS)
+            if isinstance(fitted, Linkage):
+                counts = {"n_obs": fitted.fitted.n_obs, "n_clusters": fitted.n_clusters, "segment": "all"}
+                rows.append(fitted.marginal_effect().assign(exposure=exposure, estimand="ame", **counts))
+    if not rows:
+        return reason(linkage(estimates, outcome))
+    table = pd.concat(rows, ignore_index=True)
+    table["headline"] = table["method"] == "adjusted"
+    return table
+
+
+def score(
+    tables: Tables, metric: str, *, by: str | Sequence[str] | None = None, period: periods.Period | None = None
+) -> Scores | str:
+    """NPS, CSAT or CES, or why it cannot be had."""
+    if tables.surveys is None:
+        return NO_ANSWERS
+    try:
+        return {"nps": nps, "csat": csat, "ces": ces}[metric](tables, by=by, period=period)
+    except InputError as error:
+        return str(error)
+
+
+def change(tables: Tables, metric: Metric, last: str) -> Scores | str:
+    """Change of a score from the quarter before ``last`` to ``last``, or why it cannot be had."""
+    if tables.surveys is None:
+        return NO_ANSWERS
+    try:
+        return score_change(tables, metric, periods.label(periods.index(last) - 1), last)
+    except InputError as error:
+        return str(error)
+
+
+def value(
+    panel: Panel, *, exposure: str = "nps", horizon_months: int = 0, annual_discount_rate: float = AS_STATED, seed: int
+) -> CustomerValue | str:
+    """Lifetime value over a horizon and at a rate, each by default as ``dataset.yaml`` states, or why there is none.
+
+    Where the score has no answers, value follows history and controls alone.
+    """
+    stated = panel.value_terms
+    if stated is None and (horizon_months == 0 or annual_discount_rate == AS_STATED):
+        return NO_TERMS
+    months, rate = stated or (0, 0.0)
+    months = horizon_months or months
+    rate = rate if annual_discount_rate == AS_STATED else annual_discount_rate
+    found = lifetime_value(
+        panel,
+        exposure=exposure if exposure in panel.metrics else "",
+        horizon_quarters=-(-months // MONTHS_OF_A_QUARTER),
+        annual_discount_rate=rate,
+        seed=seed,
+    )
+    return found if found.margin is not None else found.reason
+
+
+def sensitivity(found: CustomerValue | str) -> pd.DataFrame | str:
+    """Value per customer and per point at other horizons and discount rates, point estimates, the stated terms first.
+
+    Columns ``horizon_months, annual_discount_rate, lifetime_value, value_of_one_point``.
+    """
+    if isinstance(found, str):
+        return found
+    quarters, rate = found.horizon_quarters, found.annual_discount_rate
+    terms = [(quarters, rate), (max(quarters // 2, 1), rate), (min(quarters * 2, 80), rate)]
+    terms += [(quarters, max(rate - 0.04, 0.0)), (quarters, rate + 0.04)]
+    quick = _fewer_draws(found)
+    rows = []
+    for horizon, discount in dict.fromkeys(terms):
+        other = replace(quick, horizon_quarters=horizon, annual_discount_rate=discount)
+        point = float(other.point_draws()[0]) if other.exposure else float("nan")
+        rows.append((horizon * MONTHS_OF_A_QUARTER, discount, float(other.value_draws()[0]), point))
+    columns = ["horizon_months", "annual_discount_rate", "lifetime_value", "value_of_one_point"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def stated_case(dataset: str, case: str = "") -> Case | str:
+    """Case of a file, by default ``case.yaml`` beside ``dataset.yaml``, or why there is none.
+
+    Raises
+    ------
+    InvalidCase
+        If the file is faulty.
+    """
+    beside = Path(folder(dataset), "case.yaml")
+    if not case and not beside.is_file():
+        return NO_CASE
+    return read_case(_near(case) if case else beside)
+
+
+def decide(panel: Panel, case: Case | str, *, seed: int, draws: int) -> BusinessCase | str:
+    """The case valued with the panel's linkage over the case's own horizon and at its own rate, or why it cannot be."""
+    if isinstance(case, str):
+        return case
+    metrics = [programme.score_gain.metric for programme in case.programmes if programme.score_gain.metric]
+    exposure = metrics[0] if metrics else main_exposure(panel)
+    quarters = -(-case.horizon_months // MONTHS_OF_A_QUARTER)
+    found = lifetime_value(
+        panel,
+        exposure=exposure if exposure in panel.metrics else "",
+        horizon_quarters=quarters,
+        annual_discount_rate=case.annual_discount_rate,
+        seed=seed,
+    )
+    if found.reason:
+        return found.reason
+    try:
+        return business_case(found.response(quarters), case, seed=seed, draws=draws)
+    except InvalidCase as error:
+        return str(error)
+
+
+def reason(result: object) -> str:
+    """The reason why there is no result; empty where there is one."""
+    return result if isinstance(result, str) else ""
+
+
+def _fewer_draws(found: CustomerValue) -> CustomerValue:
+    kept = found.persistence
+    draws = min(found.draws, QUICK_DRAWS)
+    fewer = None if kept is None else replace(kept, fade_draws=kept.fade_draws[:draws])
+    return replace(found, draws=draws, persistence=fewer)
+
+
+def _near(case: str) -> Path:
+    return next((place for place in (Path(case), Path("..", case)) if place.is_file()), Path(case))

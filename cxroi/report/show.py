@@ -1,0 +1,313 @@
+"""What notebooks call to display: tables, sentences and figures, finished words in the language of the page.
+
+Each function takes a reason in words (a text) in place of a result and shows that.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from html import escape
+from string import Formatter
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+from IPython.display import display
+from matplotlib.axes import Axes
+
+from cxroi import plots
+from cxroi.language import Language, catalogue
+
+Draw = Callable[..., Axes]
+Write = Callable[[Language, Any], str]
+
+CODES = (
+    "table rule metric exposure outcome method verdict evidence measure band stage reason check advice name estimand"
+    " scenario category kind beneficiary fact input segment_of timing"
+)
+"""Columns whose texts come from cxroi itself; texts of all other columns come from data and stay as they are."""
+
+_PERIODS = ("period", "before", "after")
+_BY_UNIT = (
+    "estimate std_error conf_low conf_high low median high mean smallest_detectable score_before score_after"
+    " value_low value_high"
+)
+_NUMBER = re.compile(r"-?\d{1,3}(,\d{3})+(\.\d+)?|-?\d+(\.\d+)?")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Something finished that a notebook displays; ``text`` says the same without tags."""
+
+    html: str
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with what it shows in words, its source and n below."""
+
+    svg: str
+    alt: str
+    caption: Shown
+
+    def __repr__(self) -> str:
+        return self.alt
+
+    def _ipython_display_(self) -> None:
+        data = {"image/svg+xml": self.svg, "text/plain": self.alt}
+        display(data, raw=True, metadata={"image/svg+xml": {"alt": self.alt}})
+        display(self.caption)
+
+
+def answer(sentences: Sequence[str]) -> Shown:
+    """The answer to a notebook's question: the number, how sure, what would change it."""
+    return Shown(f'<div class="answer">{_paragraphs(sentences)}</div>', "\n".join(sentences))
+
+
+def text(sentences: Sequence[str] | str) -> Shown:
+    """What is read in a table or figure."""
+    lines = [sentences] if isinstance(sentences, str) else list(sentences)
+    return Shown(_paragraphs(lines), "\n".join(lines))
+
+
+def reason(why: str, *, language: Language) -> Shown:
+    """Why there is no result, as a sentence."""
+    return text(language.text("nb.no_result", reason=said(why, language)))
+
+
+def table(
+    frame: pd.DataFrame | str, *, language: Language, columns: Sequence[str] = (), empty: str = "nb.nothing"
+) -> Shown:
+    """A tidy frame with pretty headers: numbers on the right in the page's formats, texts escaped.
+
+    Parameters
+    ----------
+    frame
+        Tidy frame, or the reason why there is none. A column ``unit`` says how estimates of its row are written.
+    columns
+        Which columns, in which order; all but ``unit`` by default. Columns that the frame lacks are left out.
+    empty
+        Key of the sentence that stands for a frame without rows.
+
+    Examples
+    --------
+    >>> table(pd.DataFrame({"metric": ["nps"], "n": [1234]}), language=Language("en")).text
+    'Score | Answers\\nNPS | 1,234'
+    """
+    if isinstance(frame, str):
+        return reason(frame, language=language)
+    if frame.empty:
+        return text(language.text(empty))
+    names = [name for name in columns or frame.columns if name in frame.columns and (columns or name != "unit")]
+    heads = [header(name, language) for name in names]
+    rows = [[cell(name, row, language) for name in names] for row in frame.to_dict("records")]
+    is_number = [pd.api.types.is_numeric_dtype(frame[name]) for name in names]
+    kinds = ["number" if number else "words" for number in is_number]
+    head = "".join(f'<th scope="col" class="{kind}">{escape(name)}</th>' for kind, name in zip(kinds, heads, strict=True))
+    body = "".join(f"<tr>{_cells(row, kinds)}</tr>" for row in rows)
+    plain = "\n".join(" | ".join(row) for row in [heads, *rows])
+    return Shown(f'<table class="dataframe"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>', plain)
+
+
+def figure(
+    draw: Draw, frame: pd.DataFrame | str, *, language: Language, title: str = "", caption: str = "", **options: Any
+) -> Shown | Picture:
+    """A figure of ``cxroi.plots`` drawn from a tidy frame, or the reason why there is none.
+
+    Parameters
+    ----------
+    draw
+        Function of ``cxroi.plots``.
+    title
+        What is found, as a sentence.
+    caption
+        Source and n.
+    """
+    if isinstance(frame, str):
+        return reason(frame, language=language)
+    if frame.empty:
+        return text(language.text("nb.nothing"))
+    axes = draw(frame, language=language, title=title, **options)
+    note = Shown(f"<figcaption>{escape(caption)}</figcaption>", caption)
+    return Picture(plots.to_svg(axes), plots.alt(axes), note)
+
+
+def header(column: str, language: Language) -> str:
+    """Head of a column: from the catalogue, or its own name where it comes from data."""
+    return catalogue(language.code).get(f"nb.column.{column}", column)
+
+
+def cell(column: str, row: Mapping[Any, Any], language: Language) -> str:
+    """One cell of a table as finished text."""
+    value = row[column]
+    if value is None or (not isinstance(value, str) and pd.isna(value)):
+        return "–"
+    if isinstance(value, str):
+        if column in _PERIODS and re.fullmatch(r"\d{4}Q\d", value):
+            return language.quarter(value)
+        return said(value, language) if column in CODES.split() else value
+    if isinstance(value, pd.Timestamp):
+        return language.date(value.date())
+    if isinstance(value, bool):
+        return language.text("nb.yes" if value else "nb.no")
+    unit = str(row.get("unit", "")) if column in _BY_UNIT.split() else ""
+    return in_unit(float(value), unit, language) if unit else _WRITE.get(column, _plain)(language, value)
+
+
+def in_unit(x: float, unit: str, language: Language) -> str:
+    """Write a number in its unit as estimates name it.
+
+    Examples
+    --------
+    >>> in_unit(0.0123, "probability", Language("en")), in_unit(0.71, "share", Language("vi"))
+    ('1.2 percentage points', '71,0%')
+    """
+    return "–" if math.isnan(x) else _UNITS.get(unit, _money)(language, x)
+
+
+def money(x: float, language: Language) -> str:
+    """Write an amount; without a currency as a plain number."""
+    return _money(language, x)
+
+
+def money_interval(low: float, high: float, language: Language) -> str:
+    """Write a range of amounts."""
+    return language.text("format.interval", low=money(low, language), high=money(high, language))
+
+
+def said(words: str, language: Language) -> str:
+    """Words that a room of cxroi wrote, in the language of the page; text that the catalogue does not know stays.
+
+    The English catalogue holds each sentence of the rooms as a template; what stands in its gaps goes into the other
+    language's, numbers in that language's format.
+
+    Examples
+    --------
+    >>> said("12 customers with answer and outcome; at least 50 are needed", Language("vi"))
+    '12 khách hàng có cả câu trả lời lẫn kết quả; cần ít nhất 50'
+    """
+    known = catalogue(language.code)
+    code = f"nb.code.{re.sub(r'[^a-z0-9]+', '_', words.lower()).strip('_')}"
+    if code in known:
+        return known[code]
+    for key, pattern in _templates():
+        found = pattern.fullmatch(words)
+        if found:
+            gaps = {name: _gap(gap, language) for name, gap in found.groupdict().items()}
+            return known[key].format_map(gaps)
+    return words
+
+
+@cache
+def _templates() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    english = {key: words for key, words in catalogue("en").items() if key.startswith("nb.said.")}
+    return tuple((key, re.compile(_pattern(words), re.DOTALL)) for key, words in english.items())
+
+
+def _pattern(words: str) -> str:
+    parts = Formatter().parse(words)
+    return "".join(re.escape(literal) + (f"(?P<{name}>.+)" if name else "") for literal, name, _, _ in parts)
+
+
+def _gap(gap: str, language: Language) -> str:
+    if not _NUMBER.fullmatch(gap):
+        return said(gap, language)
+    digits = len(gap.partition(".")[2])
+    return language.number(float(gap.replace(",", "")), digits)
+
+
+def _paragraphs(lines: Iterable[str]) -> str:
+    return "".join(f"<p>{escape(line, quote=False)}</p>" for line in lines)
+
+
+def _cells(row: Sequence[str], kinds: Sequence[str]) -> str:
+    return "".join(
+        f'<td class="{kind}">{escape(each, quote=False)}</td>' for kind, each in zip(kinds, row, strict=True)
+    )
+
+
+def _plain(language: Language, x: float) -> str:
+    if math.isinf(x):
+        return language.text("format.unbounded")
+    digits = 0 if float(x).is_integer() or abs(x) >= 1000 else 1 if abs(x) >= 100 else 2 if abs(x) >= 1 else 3
+    return language.number(x, digits)
+
+
+def _count(language: Language, x: float) -> str:
+    return language.number(x)
+
+
+def _share(language: Language, x: float) -> str:
+    return language.percent(x)
+
+
+def _money(language: Language, x: float) -> str:
+    if language.currency:
+        return language.money(x, compact=True)
+    return language.number(x, 0 if abs(x) >= 100 else 2)
+
+
+def _score(language: Language, x: float) -> str:
+    return language.number(x, 1)
+
+
+def _mean(language: Language, x: float) -> str:
+    return language.number(x, 2)
+
+
+def _precise(language: Language, x: float) -> str:
+    return language.number(x, 3)
+
+
+def _change_in_probability(language: Language, x: float) -> str:
+    return language.percentage_points(x)
+
+
+def _whole(language: Language, x: float) -> str:
+    return str(int(x))
+
+
+def _months(language: Language, x: float) -> str:
+    return language.number(x, 0 if float(x).is_integer() else 1)
+
+
+_UNITS: Mapping[str, Write] = MappingProxyType(
+    {
+        "NPS points": _score,
+        "share": _share,
+        "answer points": _mean,
+        "probability": _change_in_probability,
+        "likelihood": _share,
+        "orders": _precise,
+        "ratio per point": _precise,
+        "ratio": _mean,
+        "per_year": _share,
+        "months": _months,
+        "points": _mean,
+        "count": _count,
+    }
+)
+
+_WRITE: Mapping[str, Write] = MappingProxyType(
+    {name: _share for name in "response_rate promoter_share detractor_share top_box_share easy_share share_answered".split()}
+    | {name: _share for name in "retained observed_retained survival annual_discount_rate reach share fitted_retained".split()}
+    | {name: _money for name in "margin revenue margin_per_order revenue_per_order discounted_margin amount".split()}
+    | {name: _money for name in "lifetime_value value_of_one_point npv_low npv_median npv_high swing margin_low".split()}
+    | {name: _money for name in "cost benefit net cumulative margin_high total".split()}
+    | {name: _count for name in "n customers invited rows read kept lost total_rows n_obs n_clusters bytes".split()}
+    | {name: _count for name in "n_before n_after customers_both active_customers answers seed draws".split()}
+    | {name: _mean for name in "orders orders_per_customer dispersion score design_effect".split()}
+    | {name: _whole for name in "year quarter month".split()}
+    | {name: _months for name in "horizon_months half_life_months ramp_months".split()}
+)

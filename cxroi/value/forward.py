@@ -1,0 +1,266 @@
+"""Run the fitted equations forward: survival × spend of representative customers, quarter by quarter, for every draw."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cxroi.linkage import Linkage
+from cxroi.linkage.fit import joint_covariance, mean, mean_slope
+from cxroi.panel import Panel
+from cxroi.value.persistence import Persistence
+
+Floats = NDArray[np.float64]
+REPRESENTATIVES = 400
+FEWEST_OF_A_BAND = 50
+LEVEL_ROWS = 1000
+QUARTERS_OF_A_YEAR = 4
+NEWTON_STEPS = 6
+SECANT_POINTS = 0.5  # a case's gains are of this order; the response is exact for a constant gain of this size
+BANDS = {
+    "nps": ("detractor", "passive", "promoter"),
+    "csat": ("dissatisfied", "neutral", "satisfied"),
+    "ces": ("hard", "neutral", "easy"),
+}
+BELOW_TOP = {
+    "nps": (3.5, 1.5),
+    "csat": (2.5, 1.5),
+    "ces": (3.5, 2.5),
+}  # edges of the bands, points below the best answer
+NO_ANSWER = "no answer"
+
+
+@dataclass(frozen=True)
+class Equations:
+    """What a run needs: retention, orders and margin given retained of one score, and how a score lasts."""
+
+    panel: Panel
+    exposure: str
+    retention: Linkage | None
+    orders: Linkage | None
+    margin: Linkage | None
+    persistence: Persistence | None
+
+    @property
+    def fitted(self) -> list[Linkage]:
+        """The equations that exist, in the order retention, orders, margin."""
+        return [part for part in (self.retention, self.orders, self.margin) if part is not None]
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Margin per customer by quarter, shape (draws + 1, quarters); the first row is at the point estimates.
+
+    ``higher``: one point more throughout; ``fading``: one point that fades as estimated; ``through_retention`` and
+    ``through_spend``: change per point as ``MarginResponse`` defines them; ``by_band`` (draws + 1, quarters, bands): the baseline of each score band's customers.
+    """
+
+    baseline: Floats
+    higher: Floats
+    fading: Floats | None
+    survival: Floats
+    orders: Floats
+    through_retention: Floats
+    through_spend: Floats
+    by_band: Floats
+
+
+@dataclass(frozen=True)
+class _Equation:
+    """One equation at every draw (rows) and representative (columns): predictor now, and what moves it later."""
+
+    linkage: Linkage
+    predictor: Floats
+    slope: Floats
+    ageing: Floats
+
+    def at(self, moved: Floats | float, older: Floats) -> Floats:
+        """Mean outcome with the score moved by points and tenure longer, shape (draws + 1, representatives)."""
+        return mean(self.predictor + self.slope * moved + self.ageing * older, self.linkage.fitted.family)
+
+
+def score_bands(panel: Panel, exposure: str) -> pd.Series:
+    """Band of each active customer's last answer (low, middle, high as the metric defines them, or no answer), shape (active,)."""
+    if not exposure:
+        labels = np.full(len(panel.active), NO_ANSWER)
+        return pd.Series(pd.Categorical(labels, categories=[NO_ANSWER]), index=panel.active.index)
+    low, middle, high = BANDS[exposure]
+    best = panel.score_ranges[exposure][1]
+    below_middle, below_high = BELOW_TOP[exposure]
+    last = panel.active[f"last_{exposure}"]
+    known = np.where(last <= best - below_middle, low, np.where(last <= best - below_high, middle, high))
+    labels = np.where(last.isna(), NO_ANSWER, known)
+    return pd.Series(pd.Categorical(labels, categories=[low, middle, high, NO_ANSWER]), index=panel.active.index)
+
+
+def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -> Paths:
+    """Survival × margin given retained over the quarters, for every draw of the coefficients.
+
+    Tenure grows, the expected score drifts back to the mean as repeated answers say, controls stay; the effects of the
+    last four periods are averaged so that no season leads the forecast.
+    """
+    generator = np.random.default_rng([seed, 1])
+    people = _representatives(equations)
+    share = people["share"].to_numpy()
+    expected = [_expected_scores(equations, people, quarter) for quarter in range(1, quarters + 1)]
+    parts = _prepare(
+        equations,
+        people.assign(**{equations.exposure: expected[0]}) if equations.exposure else people,
+        draws,
+        generator,
+    )
+    tenure = np.exp(people["log_tenure"].to_numpy()) if "log_tenure" in people else np.ones(len(people))
+    fades = (
+        None
+        if equations.persistence is None
+        else np.r_[equations.persistence.fade, equations.persistence.fade_draws][:, None]
+    )
+    gains: dict[str, Floats | float] = {"baseline": 0.0}  # points in force in the first quarter
+    if equations.exposure:
+        gains |= {"secant": SECANT_POINTS, "higher": 1.0}
+        gains |= {} if fades is None else {"fading": 1.0}
+
+    size = (draws + 1, len(people))
+    bands = [
+        (people["band"] == band).to_numpy() for band in score_bands(equations.panel, equations.exposure).cat.categories
+    ]
+    found = {name: np.zeros((draws + 1, quarters)) for name in (*gains, "survival", "orders", "keep", "spend")}
+    by_band = np.zeros((draws + 1, quarters, len(bands)))
+    survive = {name: np.ones(size) for name in gains}
+    log_keep = np.zeros(size)
+    for step in range(quarters):
+        older = np.log((tenure + step) / tenure)
+        drift = expected[step] - expected[0]
+        kept: dict[str, Floats] = {}
+        spent: dict[str, Floats] = {}
+        for name, gain in gains.items():
+            moved = drift + (gain if name != "fading" or fades is None else fades**step)
+            kept[name] = parts["retained"].at(moved, older) if "retained" in parts else np.ones(size)
+            spent[name] = parts["margin"].at(moved, older)
+            survive[name] = survive[name] * kept[name]
+            found[name][:, step] = (survive[name] * spent[name]) @ share
+        base = survive["baseline"]
+        margin = base * spent["baseline"]
+        found["survival"][:, step] = base @ share
+        found["orders"][:, step] = (base * parts["orders"].at(drift, older)) @ share if "orders" in parts else np.nan
+        for position, inside in enumerate(bands):
+            if inside.any():
+                by_band[:, step, position] = margin[:, inside] @ share[inside] / share[inside].sum()
+        if equations.exposure:
+            log_keep = log_keep + (kept["secant"] / kept["baseline"] - 1) / SECANT_POINTS
+            found["keep"][:, step] = (margin * log_keep / (step + 1)) @ share
+            found["spend"][:, step] = (base * (spent["secant"] - spent["baseline"]) / SECANT_POINTS) @ share
+    nothing = np.zeros((draws + 1, quarters))
+    return Paths(
+        baseline=found["baseline"],
+        higher=found.get("higher", nothing),
+        fading=found.get("fading"),
+        survival=found["survival"],
+        orders=found["orders"],
+        through_retention=found["keep"],
+        through_spend=found["spend"],
+        by_band=by_band,
+    )
+
+
+def _representatives(equations: Equations) -> pd.DataFrame:
+    """About 400 active customers spread evenly over past orders and tenure within each score band; ``share`` sums to 1."""
+    panel, exposure = equations.panel, equations.exposure
+    bands = score_bands(panel, exposure)
+    active = panel.active.assign(band=bands.to_numpy())
+    keys = [
+        column
+        for column in ("log_orders_now", "log_orders_before", "log_tenure", f"last_{exposure}")
+        if column in active
+    ]
+    chosen: list[pd.DataFrame] = []
+    for band in bands.cat.categories:
+        members = active[active["band"] == band].sort_values(keys, kind="stable")
+        if members.empty:
+            continue
+        wanted = min(len(members), max(round(REPRESENTATIVES * len(members) / len(active)), FEWEST_OF_A_BAND))
+        spread = ((np.arange(wanted) + 0.5) * len(members) / wanted).astype(int)
+        chosen.append(members.iloc[spread].assign(share=len(members) / len(active) / wanted))
+    return pd.concat(chosen, ignore_index=True)
+
+
+def _prepare(
+    equations: Equations, people: pd.DataFrame, draws: int, generator: np.random.Generator
+) -> dict[str, _Equation]:
+    """Each equation at every draw and representative, by outcome."""
+    recent = sorted(equations.panel.rows["period"].unique())[-QUARTERS_OF_A_YEAR:]
+    coefficients = _coefficient_draws(equations, draws, generator)
+    shifts = _shifts(equations.fitted, coefficients, generator)
+    found: dict[str, _Equation] = {}
+    for linkage, drawn, shift in zip(equations.fitted, coefficients, shifts, strict=True):
+        names = linkage.design.columns
+        columns = sum(linkage.design.at(people.assign(period=period)) for period in recent) / len(recent)
+        zero = np.zeros((len(drawn), 1))
+        found[linkage.outcome] = _Equation(
+            linkage=linkage,
+            predictor=drawn @ np.asarray(columns).T + shift[:, None],
+            slope=drawn[:, [names.index(equations.exposure)]] if equations.exposure in names else zero,
+            ageing=drawn[:, [names.index("log_tenure")]] if "log_tenure" in names else zero,
+        )
+    return found
+
+
+def _coefficient_draws(equations: Equations, draws: int, generator: np.random.Generator) -> list[Floats]:
+    """Coefficients of each equation, shape (draws + 1, k), from their joint clustered covariance; the first row is the estimate."""
+    covariance = joint_covariance([linkage.fitted for linkage in equations.fitted])
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    noise = generator.standard_normal((draws, len(covariance))) @ root.T
+    stacked = np.concatenate([linkage.fitted.coefficients for linkage in equations.fitted]) + np.vstack(
+        [np.zeros(len(covariance)), noise]
+    )
+    edges = np.cumsum([0, *(len(linkage.fitted.coefficients) for linkage in equations.fitted)])
+    return [stacked[:, first:last] for first, last in itertools.pairwise(edges)]
+
+
+def _shifts(fitted: list[Linkage], coefficients: list[Floats], generator: np.random.Generator) -> list[Floats]:
+    """Level shift of each equation and draw, shape (draws + 1,): the weighted mean meets the base's level, itself drawn."""
+    found: list[Floats] = []
+    keep: Floats | None = None
+    for linkage, drawn in zip(fitted, coefficients, strict=True):
+        shift = np.full(len(drawn), linkage.shift)
+        if linkage.level is not None and linkage.level[0] != 0:
+            rows = np.arange(len(linkage.design.matrix)) if linkage.outcome != "orders" else linkage.used
+            rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), LEVEL_ROWS)).astype(np.int64)]
+            weights = np.broadcast_to(linkage.calibration.weights[rows], (len(drawn), len(rows)))
+            if linkage.outcome == "margin" and keep is not None:
+                weights = weights * keep
+            total = linkage.calibration.weights[rows].sum()
+            predictor = drawn @ linkage.design.matrix[rows].T
+            level, variance = linkage.level
+            at_estimate = float(weights[0] @ mean(predictor[0] + linkage.shift, linkage.fitted.family)) / total
+            noise = np.r_[0.0, generator.standard_normal(len(drawn) - 1)] * np.sqrt(variance) / level
+            target = at_estimate * np.maximum(1.0 + noise, 0.05)
+            for _ in range(NEWTON_STEPS):
+                outcome = mean(predictor + shift[:, None], linkage.fitted.family)
+                slope = (weights * mean_slope(outcome, linkage.fitted.family)).sum(axis=1) / total
+                shift = shift - ((weights * outcome).sum(axis=1) / total - target) / np.maximum(slope, 1e-12)
+            if linkage.outcome == "retained":
+                keep = mean(predictor + shift[:, None], linkage.fitted.family)
+        found.append(shift)
+    return found
+
+
+def _expected_scores(equations: Equations, people: pd.DataFrame, quarter: int) -> Floats:
+    """Expected score behind the outcomes of the quarter: the last answer, drawn back to the mean as repeated answers say."""
+    exposure, persistence = equations.exposure, equations.persistence
+    if not exposure:
+        return np.zeros(len(people))
+    centre = float(equations.panel.rows[exposure].mean())
+    last = people[f"last_{exposure}"].to_numpy(dtype=float)
+    later = np.nan_to_num(people[f"{exposure}_age"].to_numpy(dtype=float)) + quarter - 1
+    left = np.ones(len(people))
+    if (
+        persistence is not None
+    ):  # the equations were fitted on single answers, so an answer of the last quarter counts in full
+        left = np.where(later == 0, 1.0, persistence.correlation(later))
+    return np.where(np.isnan(last), centre, centre + left * (np.nan_to_num(last) - centre))

@@ -37,6 +37,7 @@ HISTORY = (
 )
 DAYS_OF_GRACE = 7
 ACTIVE_ROWS = 200_000
+NO_EARLIER_ORDER, NEVER = dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1)
 MONEY_DIGITS = 4  # sums of money are rounded so that the order of summation cannot show
 
 
@@ -250,8 +251,10 @@ def _metrics(tables: Tables) -> tuple[str, ...]:
     return tuple(metric for metric in METRICS if metric in found)
 
 
-def _period_of(column: str, period: periods.Period) -> nw.Expr:
-    year, month = nw.col(column).dt.year().cast(nw.Int64), nw.col(column).dt.month().cast(nw.Int64)
+def _period_of(column: str, period: periods.Period, *, missing: dt.datetime | None = None) -> nw.Expr:
+    """Index of a date's period; ``missing`` is the date that stands for a gap, where there can be gaps."""
+    date = nw.col(column) if missing is None else nw.col(column).fill_null(missing)
+    year, month = date.dt.year().cast(nw.Int64), date.dt.month().cast(nw.Int64)
     return year * 4 + (month - 1) // 3 if period == "quarter" else year * 12 + month - 1
 
 
@@ -259,19 +262,21 @@ def _activity(tables: Tables, period: periods.Period) -> Frame:
     """Orders, revenue and margin per customer × period, from one pass over the transactions."""
     assert tables.transactions is not None
     bought = nw.col("amount") > 0
-    sums = [
-        nw.when(bought).then(1).otherwise(0).sum().cast(nw.Int64).alias("orders"),
-        nw.col("amount").sum().round(MONEY_DIGITS).alias("revenue"),
-        nw.col("margin").sum().round(MONEY_DIGITS).alias("margin"),
-    ]
+    sums = [nw.col("orders").sum(), nw.col("revenue").sum(), nw.col("margin").sum()]
+    columns = {"orders": nw.when(bought).then(1).otherwise(0), "revenue": nw.col("amount")}
     if _retention_rule(tables) == "repurchase":
-        when = nw.when(bought).then(nw.col("occurred_at"))
-        sums += [when.min().alias("first_order_at"), when.max().alias("last_order_at")]
-    return (
-        tables.transactions.with_columns(period=_period_of("occurred_at", period))
+        columns["ordered_at"] = nw.when(bought).then(nw.col("occurred_at"))
+        sums += [
+            nw.col("ordered_at").min().alias("first_order_at"),
+            nw.col("ordered_at").max().alias("last_order_at"),
+        ]
+    summed = (
+        tables.transactions.with_columns(period=_period_of("occurred_at", period), **columns)
         .group_by("customer_id", "period")
         .agg(*sums)
     )
+    money = (nw.col(column).round(MONEY_DIGITS) for column in ("revenue", "margin"))
+    return summed.with_columns(nw.col("orders").cast(nw.Int64), *money)
 
 
 def _first_period(activity: Frame) -> int:
@@ -284,10 +289,10 @@ def _span(tables: Tables, period: periods.Period) -> Frame:
     present = tables.customers.collect_schema().names()
     frame = tables.customers.with_columns(joined=_period_of("joined_on", period))
     if "left_on" in present:
-        frame = frame.with_columns(left=_period_of("left_on", period))
+        frame = frame.with_columns(left=_period_of("left_on", period, missing=NEVER))
         columns += ["left_on"]
     else:
-        frame = frame.with_columns(left=nw.lit(None, nw.Int64))
+        frame = frame.with_columns(left=nw.lit(None, nw.Float64))
     return frame.select(*columns, "joined", "left")
 
 
@@ -295,6 +300,9 @@ def _grid(tables: Tables, activity: Frame, period: periods.Period, span: tuple[i
     """One row per customer × period from joining to leaving, with controls known then and outcomes of the next period."""
     first, last = span
     indices = list(range(first, last + 1))
+    if _retention_rule(tables) == "repurchase":  # the window may reach into the periods after the last one
+        assert tables.data_end is not None
+        indices = list(range(first, periods.containing(tables.data_end, period) + 1))
     calendar = tables.frame(_calendar(tables, indices, period))
     customers = _span(tables, period).filter(
         (nw.col("joined") <= last) & (nw.col("left").is_null() | (nw.col("left") >= first))
@@ -305,15 +313,14 @@ def _grid(tables: Tables, activity: Frame, period: periods.Period, span: tuple[i
         .filter(lived)
         .join(activity, on=["customer_id", "period"], how="left")
         .with_columns(*(nw.col(column).fill_null(0) for column in ("orders", "revenue", "margin")))
+        # never null: a running maximum is null wherever its own cell is
+        .with_columns(ordered_in=nw.when(nw.col("orders") > 0).then(nw.col("period")).otherwise(0))
     )
     by = {"partition_by": "customer_id", "order_by": "period"}
     grid = grid.with_columns(
         orders_so_far=nw.col("orders").cum_sum().over(by["partition_by"], order_by=by["order_by"]),
         margin_so_far=nw.col("margin").cum_sum().over(by["partition_by"], order_by=by["order_by"]),
-        last_ordered=nw.when(nw.col("orders") > 0)
-        .then(nw.col("period"))
-        .cum_max()
-        .over(by["partition_by"], order_by=by["order_by"]),
+        last_ordered=nw.col("ordered_in").cum_max().over(by["partition_by"], order_by=by["order_by"]),
         next_orders=nw.col("orders").shift(-1).over(by["partition_by"], order_by=by["order_by"]),
         next_revenue=nw.col("revenue").shift(-1).over(by["partition_by"], order_by=by["order_by"]),
         next_margin=nw.col("margin").shift(-1).over(by["partition_by"], order_by=by["order_by"]),
@@ -334,9 +341,9 @@ def _grid(tables: Tables, activity: Frame, period: periods.Period, span: tuple[i
             margin_before=nw.when(before > 0)
             .then((nw.col("margin_so_far") - nw.col("margin")) / before)
             .otherwise(0.0),
-            periods_since_order=(
-                nw.col("period") - nw.max_horizontal(nw.col("last_ordered").fill_null(0), known_since - 1)
-            ).cast(nw.Float64),
+            periods_since_order=(nw.col("period") - nw.max_horizontal(nw.col("last_ordered"), known_since - 1)).cast(
+                nw.Float64
+            ),
         )
         .with_columns(
             log_tenure=(nw.col("tenure") + 1).log(),
@@ -389,9 +396,14 @@ def _with_retention(tables: Tables, grid: Frame) -> Frame:
     rule = _retention_rule(tables)
     not_left = nw.col("left").is_null() | (nw.col("left") > nw.col("period"))
     if rule == "repurchase":
-        next_order = nw.col("first_order_at").cum_min(reverse=True).over("customer_id", order_by="period")
+        next_order = (
+            nw.col("first_order_at").fill_null(NEVER).cum_min(reverse=True).over("customer_id", order_by="period")
+        )
         grid = grid.with_columns(
-            ordered_until=nw.col("last_order_at").cum_max().over("customer_id", order_by="period"),
+            ordered_until=nw.col("last_order_at")
+            .fill_null(NO_EARLIER_ORDER)
+            .cum_max()
+            .over("customer_id", order_by="period"),
             next_order_at=next_order,
         ).with_columns(next_order_at=nw.col("next_order_at").shift(-1).over("customer_id", order_by="period"))
         active = (nw.col("ordered_until") >= nw.col("active_since")).fill_null(False)
@@ -433,7 +445,7 @@ def _classified_answers(tables: Tables, period: periods.Period, span: tuple[int,
         (nw.col("metric") == "nps") & nw.col("touchpoint").is_null() & ~nw.col("score").is_null()
     )
     has_relationship = len(relationship.head(1).collect()) > 0
-    surveys = surveys.with_columns(period=_period_of("answered_at", period)).join(
+    surveys = surveys.with_columns(period=_period_of("answered_at", period, missing=NEVER)).join(
         customers.select("customer_id", "joined", "left", *(["left_on"] if "left_on" in names else [])),
         on="customer_id",
         how="left",
@@ -442,7 +454,8 @@ def _classified_answers(tables: Tables, period: periods.Period, span: tuple[int,
     after_leaving = nw.col("left").is_null() & nw.lit(False)
     if "left_on" in names:
         after_leaving = (
-            ~nw.col("left_on").is_null() & (nw.col("answered_at").dt.date() > nw.col("left_on").dt.date())
+            ~nw.col("left_on").is_null()
+            & (nw.col("answered_at").dt.truncate("1d") > nw.col("left_on").dt.truncate("1d"))
         ).fill_null(False)
     return surveys.with_columns(
         reason=nw.when(nw.col("score").is_null())
@@ -467,11 +480,15 @@ def _classified_answers(tables: Tables, period: periods.Period, span: tuple[int,
 
 def _wide_answers(used: Frame, tables: Tables) -> Frame:
     """Mean answer and number of answers per customer × period, a column a metric."""
-    columns: list[nw.Expr] = []
-    for metric in _metrics(tables):
-        score = nw.when(nw.col("metric") == metric).then(nw.col("score"))
-        columns += [score.mean().alias(metric), score.count().cast(nw.Int64).alias(f"{metric}_answers")]
-    return used.group_by("customer_id", "period").agg(*columns)
+    return _mean_answers(used, ["customer_id", "period"], _metrics(tables))
+
+
+def _mean_answers(answers: Frame, keys: Sequence[str], metrics: Sequence[str]) -> Frame:
+    scores = {metric: nw.when(nw.col("metric") == metric).then(nw.col("score")) for metric in metrics}
+    means = [nw.col(metric).mean() for metric in metrics]
+    counts = [nw.col(metric).count().alias(f"{metric}_answers") for metric in metrics]
+    summed = answers.with_columns(**scores).group_by(*keys).agg(*means, *counts)
+    return summed.with_columns(nw.col(f"{metric}_answers").cast(nw.Int64) for metric in metrics)
 
 
 def _collect(frame: Frame, order: Sequence[str]) -> pd.DataFrame:
@@ -528,12 +545,15 @@ def _base(at_risk: Frame, declared: Sequence[str]) -> pd.DataFrame:
     declared = list(dict.fromkeys(declared))
     levels = [column for column in declared if schema[column] == nw.String]
     numbers = [*OUTCOMES, *HISTORY, *(column for column in declared if column not in levels)]
-    sums: list[nw.Expr] = [nw.len().cast(nw.Int64).alias("n")]
+    sums: list[nw.Expr] = [nw.len().alias("n")]
+    values: list[nw.Expr] = []
     for column in numbers:
         value = nw.col(column).cast(nw.Float64)
-        sums += [value.count().cast(nw.Float64).alias(f"{column}__n"), value.sum().alias(f"{column}__sum")]
-        sums += [(value * value).sum().alias(f"{column}__square")]
-    cells = at_risk.group_by("period", *levels).agg(*sums).collect("pandas").to_native()
+        values += [value.alias(f"{column}__sum"), (value * value).alias(f"{column}__square")]
+        sums += [nw.col(f"{column}__sum").count().alias(f"{column}__n"), nw.col(f"{column}__sum").sum()]
+        sums += [nw.col(f"{column}__square").sum()]
+    grouped = at_risk.with_columns(*values).group_by("period", *levels, drop_null_keys=False)
+    cells = grouped.agg(*sums).collect("pandas").to_native()
     cells = cells.sort_values(["period", *levels], ignore_index=True)
     found: list[pd.DataFrame] = []
     by_period = cells.drop(columns=levels).groupby("period", as_index=False).sum()
@@ -584,7 +604,7 @@ def _rounded(values: np.ndarray) -> np.ndarray:
 
 
 def _accounting(classified: Frame, kept: int, inactive: int, rows: int, period: periods.Period) -> pd.DataFrame:
-    counts = classified.group_by("reason").agg(nw.len().cast(nw.Int64).alias("rows")).collect("pandas").to_native()
+    counts = classified.group_by("reason").agg(nw.len().alias("rows")).collect("pandas").to_native()
     by_reason = dict(zip(counts["reason"], counts["rows"].astype(int), strict=True))
     read = sum(by_reason.values())
     candidates = by_reason.pop("kept", 0)
@@ -629,7 +649,7 @@ def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
         .then(nw.lit("undated"))
         .when(nw.col("answered_at") < nw.col("period_start"))
         .then(nw.lit("before"))
-        .when(nw.col("answered_at").dt.date() <= nw.col("period_end").dt.date())
+        .when(nw.col("answered_at").dt.truncate("1d") <= nw.col("period_end").dt.truncate("1d"))
         .then(nw.lit("inside"))
         .otherwise(nw.lit("after"))
     )
@@ -639,21 +659,7 @@ def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
     if timing == "before":  # each answer speaks for the next outcome period only
         following = chosen.group_by("response_id").agg(nw.col("period_start").min())
         chosen = chosen.join(following, on=["response_id", "period_start"], how="inner")
-    answers = (
-        chosen.group_by("customer_id", "period_start")
-        .agg(
-            *(nw.when(nw.col("metric") == metric).then(nw.col("score")).mean().alias(metric) for metric in metrics),
-            *(
-                nw.when(nw.col("metric") == metric)
-                .then(nw.col("score"))
-                .count()
-                .cast(nw.Int64)
-                .alias(f"{metric}_answers")
-                for metric in metrics
-            ),
-        )
-        .select("customer_id", "period_start", *metrics, *(f"{metric}_answers" for metric in metrics))
-    )
+    answers = _mean_answers(chosen, ["customer_id", "period_start"], metrics)
     declared = list(dict.fromkeys([*tables.controls, *tables.segments]))
     customers = tables.customers.select("customer_id", nw.col("joined_on"), *declared)
     grid = (

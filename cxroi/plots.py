@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from importlib.resources import as_file, files
+from typing import Literal, get_args
 
 import matplotlib as mpl
 import numpy as np
@@ -34,6 +35,7 @@ from cxroi.scores import ces_interval, csat_interval
 
 Floats = NDArray[np.float64]
 Format = Callable[[float], str]
+Scenario = Literal["conservative", "base", "optimistic"]
 
 BLUE, RED, GREEN, PURPLE, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000"  # Okabe and Ito
 INK, SOFT, LINE, TINT = "#1a1a1a", "#595959", "#c8c8c8", "#dbe9f4"
@@ -42,6 +44,7 @@ WIDTH_INCHES = 6.8
 FLOOR = 5  # answers below which a group is not drawn
 LABEL_LENGTH = 44
 ENGLISH = Language("en")
+SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 
 
 def scores_by_period(
@@ -125,7 +128,7 @@ def score_distribution(
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(language.text("plots.answer", metric=_metric(metric, language)))
-        axes.margins(y=0.22)
+        axes.margins(y=0.34)
         parts = []
         for name in ("low", "middle", "high"):
             inside = np.array([each == name for each in names])
@@ -187,26 +190,15 @@ def linkage(
         size = 160 * rows["n"] / max(float(rows["n"].max()), 1.0) + 14
         axes.scatter(score, rows["observed"], s=size, color=BLACK, zorder=3, linewidth=0)
         axes.plot(score, rows["fitted"], color=BLUE, linewidth=2.2, zorder=2)
-        most = rows["n"].idxmax() if len(rows) else None
-        if most is not None:
-            _beside(axes, score[-1], float(rows["fitted"].iloc[-1]), language.text("plots.fitted"), BLUE)
-            axes.annotate(
-                language.text("plots.observed", n=language.number(rows.loc[most, "n"])),
-                (rows.loc[most, "score"], rows.loc[most, "observed"]),
-                (0, -26),
-                textcoords="offset points",
-                ha="center",
-                color=INK,
-                fontsize=9,
-            )
+        _beside(axes, score[-1], float(rows["fitted"].iloc[-1]), language.text("plots.fitted"), BLUE)
+        axes.set_title(language.text("plots.observed"), loc="left", fontsize=9.5, color=SOFT)
         axes.set_xticks(score, [language.number(each) for each in score])
-        if len(score):
-            axes.set_xlim(score[0] - 0.5, score[-1] + 0.5 + 0.1 * (score[-1] - score[0] + 1))
+        axes.set_xlim(score[0] - 0.5, score[-1] + 0.5 + 0.1 * (score[-1] - score[0] + 1))
         _ticks(axes, shown)
         axes.set_xlabel(language.text("plots.answer", metric=_metric(exposure, language)))
         axes.set_ylabel(language.text(f"plots.outcome.{outcome}"))
-        ends = [shown(float(rows["fitted"].iloc[at])) for at in (0, -1)] if len(rows) else ["", ""]
-        answers = [language.number(score[at]) for at in (0, -1)] if len(rows) else ["", ""]
+        ends = [shown(float(rows["fitted"].iloc[at])) for at in (0, -1)]
+        answers = [language.number(score[at]) for at in (0, -1)]
         return _told(
             axes,
             language.text(
@@ -309,7 +301,7 @@ def value_by_band(tidy: pd.DataFrame, *, language: Language = ENGLISH, title: st
         axes.set_yticks(place, labels)
         axes.tick_params(axis="y", length=0)
         if len(whole) and len(bands):
-            axes.axvline(float(whole["estimate"].iloc[0]), color=SOFT, linestyle="--", linewidth=1)
+            axes.axvline(float(whole["estimate"].iloc[0]), color=SOFT, linestyle="--", linewidth=1, zorder=0)
             axes.text(
                 float(whole["estimate"].iloc[0]),
                 1.0,
@@ -488,7 +480,7 @@ def tornado(frame: pd.DataFrame, *, language: Language = ENGLISH, title: str = "
         )
         axes.set_yticks(place, [_input(str(each.input), str(each.programme), language) for each in rows.itertuples()])
         axes.tick_params(axis="y", length=0)
-        axes.set_xlim(*_roomy(axes.get_xlim(), left=0.14, right=0.14))
+        axes.set_xlim(*_roomy(axes.get_xlim(), left=0.26, right=0.2))
         _ticks(axes, shown, which="x", most=5)
         axes.set_xlabel(language.text("plots.npv"))
         return _told(axes, language.text("plots.alt.tornado", median=shown(middle), parts="; ".join(told[::-1])))
@@ -588,7 +580,7 @@ def to_svg(axes: Axes) -> str:
     return text[text.index("<svg") :]
 
 
-SCENARIOS = ("conservative", "base", "optimistic")
+
 
 
 @cache
@@ -614,6 +606,7 @@ def _style() -> dict[str, object]:
         "font.family": list(_families()),
         "font.size": 10,
         "text.parse_math": False,
+        "text.hinting": "no_hinting",  # widths are measured as they are written
         "text.color": INK,
         "axes.edgecolor": "#8c8c8c",
         "axes.labelcolor": SOFT,
@@ -636,12 +629,15 @@ def _canvas(title: str, *, height: float, rows: int = 1) -> Iterator[Axes]:
     """Axes on a figure of its own with the title above; the lowest of several."""
     lines = textwrap.wrap(_plain(title, length=300), 74)
     with mpl.rc_context(_style()):
-        figure = Figure(figsize=(WIDTH_INCHES, height + 0.24 * len(lines)), layout="constrained")
+        figure = Figure(figsize=(WIDTH_INCHES, height + 0.24 * len(lines)), layout="constrained", dpi=72)
         ratios = [0.62] * (rows - 1) + [1.0]
         axes = figure.subplots(rows, 1, sharex=rows > 1, squeeze=False, height_ratios=ratios)[-1, 0]
         if lines:
             figure.suptitle("\n".join(lines), x=0.008, ha="left", fontsize=11.5, fontweight="bold", linespacing=1.25)
         yield axes
+        for _ in range(2):  # until the layout rests; afterwards every drawing is the same
+            figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
 
 def _told(axes: Axes, words: str) -> Axes:

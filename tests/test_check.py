@@ -589,20 +589,52 @@ def test_unreadable_parquet_is_said(tmp_path: Path) -> None:
     assert [(one.rule, one.table) for one in errors(folder)] == [("unreadable_file", "customers")]
 
 
+def test_customers_without_ids_stop_no_other_check(tmp_path: Path) -> None:
+    folder = company(
+        tmp_path,
+        customers_csv=CUSTOMERS.replace("customer_id", "Customer_ID"),
+        surveys_csv=edit(SURVEYS, "nps,4", "nps,11"),
+    )
+    assert {one.rule for one in errors(folder)} == {"missing_column", "out_of_scale"}
+    assert "columns: {customer_id: Customer_ID}" in str(errors(folder)[0])
+
+
+def test_workbook_named_csv_is_said(tmp_path: Path) -> None:
+    (violation,) = errors(company(tmp_path, touches_csv=b"PK\x03\x04" + bytes(300)))
+    assert (violation.rule, violation.table) == ("unreadable_file", "touches")
+    assert "Save it as CSV" in violation.repair
+
+
+def test_table_named_without_settings_is_read_as_usual(tmp_path: Path) -> None:
+    assert check_tables(company(tmp_path, dataset_yaml=DATASET + "tables: {customers: }\n")) == []
+
+
+def test_quotation_mark_left_open_in_a_large_file(tmp_path: Path) -> None:
+    lines = [f'R{i},K1,nps,{i % 11},2025-07-{1 + i % 28:02d},"call {i}"' for i in range(50_000)]
+    lines[1000] = lines[1000].rstrip('"')
+    violations = errors(company(tmp_path, surveys_csv="\n".join([SURVEYS.splitlines()[0], *lines])))
+    assert ("broken_csv", 1002) in {(one.rule, one.first_row) for one in violations}
+
+
 def test_missing_folder_is_said(tmp_path: Path) -> None:
     assert [one.rule for one in check_tables(tmp_path / "nowhere")] == ["missing_folder"]
+
+
+def write_parquet(target: Path, columns: str, numbers: str) -> None:
+    """Write ``columns``, expressions over ``i``, for each of the numbers."""
+    duckdb.sql(" ".join(["COPY (SELECT", columns, "FROM", numbers, f"AS t(i)) TO '{target}'"]))
 
 
 def test_parts_and_parquet_rows_are_named(tmp_path: Path) -> None:
     folder = company(tmp_path, transactions_csv=None)
     (folder / "transactions").mkdir()
-    columns = "i AS transaction_id, 'K1' AS customer_id, DATE '2025-12-31' - i::INTEGER AS occurred_at, 1.0 * i AS amount, 0.5 AS margin"
+    columns = "i AS transaction_id, 'K1' AS customer_id, DATE '2025-12-31' - i::INTEGER AS occurred_at, i AS amount, 1 AS margin"
     for part, first in enumerate((0, 3)):
         target = folder / "transactions" / f"part-{part}.parquet"
-        duckdb.sql(f"COPY (SELECT {columns} FROM range({first}, {first + 3}) AS t(i)) TO '{target}'")
+        write_parquet(target, columns, f"range({first}, {first + 3})")
     assert check_tables(folder) == []
     target = folder / "transactions" / "part-2.parquet"
-    duckdb.sql(f"COPY (SELECT {columns.replace('K1', 'K9')} FROM range(10, 13) AS t(i)) TO '{target}'")
+    write_parquet(target, columns.replace("K1", "K9"), "range(10, 13)")
     (violation,) = errors(folder)
     assert (violation.rule, violation.first_row, violation.first_file) == ("unknown_customer", 1, "part-2.parquet")
     assert "row 1 of part-2.parquet" in str(violation)
@@ -681,7 +713,10 @@ def large_company(folder: Path, *, transactions: str) -> Path:
     return folder
 
 
-ORDER = "SELECT i AS transaction_id, i AS customer_id, TIMESTAMP '2025-12-31 10:00:00' AS occurred_at, 1.0 * i + 1 AS amount, 0.5 AS margin FROM range(6400) AS t(i)"
+ORDER = (
+    "SELECT i AS transaction_id, i AS customer_id, TIMESTAMP '2025-12-31 10:00:00' AS occurred_at, "
+    "1.0 * i + 1 AS amount, 0.5 AS margin FROM range(6400) AS t(i)"
+)
 
 
 def test_repeated_ids_of_a_large_table_are_sampled(tmp_path: Path) -> None:

@@ -217,14 +217,21 @@ def test_decomposed_texts_in_parquet_join(tmp_path: Path) -> None:
     assert check_tables(folder) == []
 
 
+def write_parquet(target: Path, columns: str, numbers: str) -> None:
+    """Write ``columns``, expressions over ``i``, for each of the numbers."""
+    duckdb.sql(" ".join(["COPY (SELECT", columns, "FROM", numbers, f"AS t(i)) TO '{target}'"]))
+
+
 def test_whole_numbers_stay_numbers_only_where_every_file_says_so(tmp_path: Path) -> None:
     def written(name: str, *, transactions: str, surveys: str) -> Path:
         folder = company(tmp_path / name, customers_csv=None, transactions_csv=None, surveys_csv=None)
-        people = "SELECT i AS customer_id, DATE '2024-01-01' AS joined_on FROM range(1, 4) AS t(i)"
-        orders = f"SELECT i AS transaction_id, {transactions} AS customer_id, DATE '2025-12-31' AS occurred_at, 1 AS amount, 1 AS margin FROM range(1, 4) AS t(i)"
-        answers = f"SELECT 'R' || i AS response_id, {surveys} AS customer_id, 'nps' AS metric, 9 AS score, DATE '2025-12-31' AS answered_at FROM range(1, 4) AS t(i)"
-        for table, query in (("customers", people), ("transactions", orders), ("surveys", answers)):
-            duckdb.sql(f"COPY ({query}) TO '{folder / table}.parquet'")
+        columns = {
+            "customers": "i AS customer_id, DATE '2024-01-01' AS joined_on",
+            "transactions": f"i AS transaction_id, {transactions} AS customer_id, DATE '2025-12-31' AS occurred_at, 1 AS amount, 1 margin",
+            "surveys": f"i AS response_id, {surveys} AS customer_id, 'nps' AS metric, 9 AS score, DATE '2025-12-31' AS answered_at",
+        }
+        for table, selected in columns.items():
+            write_parquet(folder / f"{table}.parquet", selected, "range(1, 4)")
         return folder
 
     whole = read_tables(written("a", transactions="i::INTEGER", surveys="i::UINTEGER"))
@@ -256,8 +263,9 @@ def test_moments_become_naive_utc(tmp_path: Path, text: str, expected: dt.dateti
 
 def test_parquet_moments_with_zone_become_naive_utc(tmp_path: Path) -> None:
     folder = company(tmp_path, transactions_csv=None)
-    query = "SELECT 1 AS transaction_id, 'K1' AS customer_id, TIMESTAMPTZ '2025-12-31 23:30:00-02' AS occurred_at, 1::DECIMAL(18,2) AS amount, 1::FLOAT AS margin"
-    duckdb.sql(f"COPY ({query}) TO '{folder / 'transactions.parquet'}'")
+    moment = "TIMESTAMPTZ '2025-12-31 23:30:00-02' AS occurred_at"
+    columns = f"i AS transaction_id, 'K1' AS customer_id, {moment}, 1::DECIMAL(18, 2) AS amount, 1::FLOAT AS margin"
+    write_parquet(folder / "transactions.parquet", columns, "range(1)")
     tables = read_tables(folder)
     assert rows(tables.transactions, "occurred_at", "amount", "margin") == [(dt.datetime(2026, 1, 1, 1, 30), 1.0, 1.0)]
 
@@ -489,8 +497,9 @@ def test_transactions_are_not_loaded(tmp_path: Path) -> None:
         dataset_yaml=DATASET + "tables: {surveys: none}\n",
     )
     duckdb.sql(f"COPY (SELECT 1 AS customer_id, DATE '2024-01-01' AS joined_on) TO '{folder / 'customers.parquet'}'")
-    order = "SELECT i AS transaction_id, 1 AS customer_id, TIMESTAMP '2025-12-31' - to_seconds(i) AS occurred_at, random() AS amount, random() AS margin"
-    duckdb.sql(f"COPY ({order} FROM range(200_000) AS t(i)) TO '{folder / 'transactions.parquet'}'")
+    moment = "TIMESTAMP '2025-12-31' - to_seconds(i) AS occurred_at"
+    columns = f"i AS transaction_id, 1 AS customer_id, {moment}, random() AS amount, random() AS margin"
+    write_parquet(folder / "transactions.parquet", columns, "range(200_000)")
     tables = read_tables(folder)
     assert tables.engine is not None
     stored = tables.engine.connection.execute("SELECT sum(estimated_size) FROM duckdb_tables()").fetchall()[0][0]

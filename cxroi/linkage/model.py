@@ -377,6 +377,12 @@ def fit_linkage(
     exposure = scores[0]
     if exposure not in panel.metrics:
         raise InputError(f"the data must have answers to {exposure}; it has {', '.join(panel.metrics) or 'none'}")
+    later = sorted(named & {*FAMILIES, "customer"})
+    if later:
+        raise InputError(
+            f"the right side of a linkage must hold what was known before the outcome; {', '.join(later)} is not a control. "
+            "Leave it out, or use orders_now, margin_now and the like."
+        )
     reason = not_estimable(panel, outcome, exposure)
     if reason:
         raise InputError(f"a linkage of {outcome} to {exposure} cannot be estimated: {reason}")
@@ -401,10 +407,8 @@ def fit_outcome(
     """
     exposure = design.exposure
     rows = _answered(panel, exposure)
-    usable = rows[outcome].notna().to_numpy()
-    if outcome != "retained" and rows["retained"].notna().any():
-        usable = usable & (rows["retained"] != 0).to_numpy()
-    used = np.flatnonzero(usable)
+    usable = rows[outcome].notna() & (_stayed(rows) if outcome != "retained" else True)
+    used = np.flatnonzero(usable.to_numpy())
     target = rows[outcome].to_numpy(dtype=float)[used]
     clusters = rows["customer"].to_numpy()[used]
     matrix = design.matrix if len(used) == len(rows) else np.asfortranarray(design.matrix[used])
@@ -439,11 +443,11 @@ def not_estimable(panel: Panel, outcome: str, exposure: str) -> str:
     rows = _answered(panel, exposure)
     values = rows[outcome]
     if values.notna().sum() == 0:
-        if outcome == "retained" and not panel.retention:
+        if outcome == "retained" and not panel.retention and outcome in panel.outcomes:
             return "no retention rule: give left_on or retention: {rule: repurchase, window_days: …} in dataset.yaml"
         return f"the data have no {outcome} after the answers"
-    if outcome != "retained" and rows["retained"].notna().any():
-        rows = rows[rows["retained"] != 0]
+    if outcome != "retained":
+        rows = rows[_stayed(rows)]
         values = rows[outcome]
     customers = rows.loc[values.notna(), "customer"].nunique()
     if customers < FEWEST_CUSTOMERS:
@@ -584,6 +588,9 @@ def base_level(panel: Panel, outcome: str, rows: pd.DataFrame) -> tuple[float, f
     """Mean outcome over everybody at risk in the rows' periods, and its sampling variance; orders are given retained."""
     base = panel.base[panel.base["period"].isin(rows["period"].unique()) & (panel.base["level"] == "")]
     own = base[base["column"] == outcome]
+    if outcome == "orders":  # given retained: only periods whose retention is known already
+        known = base.loc[(base["column"] == "retained") & base["mean"].notna(), "period"]
+        own = own[own["period"].isin(known)] if len(known) else own
     n = own["n"].to_numpy(dtype=float)
     if n.sum() == 0 or own["mean"].isna().all():
         return None
@@ -597,6 +604,12 @@ def base_level(panel: Panel, outcome: str, rows: pd.DataFrame) -> tuple[float, f
         return level, max(square / kept_total - level**2, 0.0) / kept_total
     level = total / count
     return level, max(square / count - level**2, 0.0) / count
+
+
+def _stayed(rows: pd.DataFrame) -> pd.Series:
+    """Rows of customers known to have stayed, shape (rows,); all where the panel does not know retention."""
+    retained = rows["retained"]
+    return retained == 1 if retained.notna().any() else pd.Series(True, index=rows.index)
 
 
 def _answered(panel: Panel, exposure: str) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 from cxroi import periods
 from cxroi.case import BusinessCase, Case, business_case, read_case
 from cxroi.errors import InputError, InvalidCase
-from cxroi.language import Code, Language
+from cxroi.language import EVIDENCE, Code, Language
 from cxroi.linkage import Linkage
 from cxroi.panel import Panel
 from cxroi.scores import Metric, Scores, ces, csat, nps, score_change
@@ -183,6 +183,11 @@ def decide(panel: Panel, case: Case | str, *, seed: int, draws: int) -> Business
 def reason(result: object) -> str:
     """The reason why there is no result; empty where there is one."""
     return result if isinstance(result, str) else ""
+
+
+def rung(evidence: str) -> int:
+    """Place of a grade of evidence on the ladder, 0 the lowest."""
+    return EVIDENCE.index(evidence)
 
 
 def _fewer_draws(found: CustomerValue) -> CustomerValue:

@@ -31,6 +31,7 @@ CODES = (
 )
 """Columns whose texts come from cxroi itself; texts of all other columns come from data and stay as they are."""
 
+_SECTIONS = ("nb.code", "accounting", "plots.band", "plots.input")
 _PERIODS = ("period", "before", "after")
 _BY_UNIT = (
     "estimate std_error conf_low conf_high low median high mean smallest_detectable score_before score_after"
@@ -83,13 +84,18 @@ def text(sentences: Sequence[str] | str) -> Shown:
 
 def reason(why: str, *, language: Language) -> Shown:
     """Why there is no result, as a sentence."""
-    return text(language.text("nb.no_result", reason=said(why, language)))
+    return text(no_result(why, language))
+
+
+def no_result(why: str, language: Language) -> str:
+    """Sentence that says why there is no figure."""
+    return language.text("nb.no_result", reason=said(why, language).rstrip("."))
 
 
 def table(
     frame: pd.DataFrame | str, *, language: Language, columns: Sequence[str] = (), empty: str = "nb.nothing"
 ) -> Shown:
-    """A tidy frame with pretty headers: numbers on the right in the page's formats, texts escaped.
+    r"""A tidy frame with pretty headers: numbers on the right in the page's formats, texts escaped.
 
     Parameters
     ----------
@@ -103,7 +109,7 @@ def table(
     Examples
     --------
     >>> table(pd.DataFrame({"metric": ["nps"], "n": [1234]}), language=Language("en")).text
-    'Score | Answers\\nNPS | 1,234'
+    'Score | Answers\nNPS | 1,234'
     """
     if isinstance(frame, str):
         return reason(frame, language=language)
@@ -114,7 +120,9 @@ def table(
     rows = [[cell(name, row, language) for name in names] for row in frame.to_dict("records")]
     is_number = [pd.api.types.is_numeric_dtype(frame[name]) for name in names]
     kinds = ["number" if number else "words" for number in is_number]
-    head = "".join(f'<th scope="col" class="{kind}">{escape(name)}</th>' for kind, name in zip(kinds, heads, strict=True))
+    head = "".join(
+        f'<th scope="col" class="{kind}">{escape(name)}</th>' for kind, name in zip(kinds, heads, strict=True)
+    )
     body = "".join(f"<tr>{_cells(row, kinds)}</tr>" for row in rows)
     plain = "\n".join(" | ".join(row) for row in [heads, *rows])
     return Shown(f'<table class="dataframe"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>', plain)
@@ -156,7 +164,8 @@ def cell(column: str, row: Mapping[Any, Any], language: Language) -> str:
     if isinstance(value, str):
         if column in _PERIODS and re.fullmatch(r"\d{4}Q\d", value):
             return language.quarter(value)
-        return said(value, language) if column in CODES.split() else value
+        ours = column in CODES.split() or (column == "level" and value == "relationship")
+        return said(value, language) if ours else value
     if isinstance(value, pd.Timestamp):
         return language.date(value.date())
     if isinstance(value, bool):
@@ -198,9 +207,10 @@ def said(words: str, language: Language) -> str:
     '12 khách hàng có cả câu trả lời lẫn kết quả; cần ít nhất 50'
     """
     known = catalogue(language.code)
-    code = f"nb.code.{re.sub(r'[^a-z0-9]+', '_', words.lower()).strip('_')}"
-    if code in known:
-        return known[code]
+    slug = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
+    for section in _SECTIONS:
+        if f"{section}.{slug}" in known:
+            return known[f"{section}.{slug}"]
     for key, pattern in _templates():
         found = pattern.fullmatch(words)
         if found:
@@ -299,15 +309,17 @@ _UNITS: Mapping[str, Write] = MappingProxyType(
     }
 )
 
+_COLUMNS: Mapping[Write, str] = MappingProxyType(
+    {
+        _share: "response_rate promoter_share detractor_share share_answered retained survival annual_discount_rate share",
+        _money: "margin revenue margin_per_order revenue_per_order discounted_margin amount lifetime_value"
+        " value_of_one_point cost total",
+        _count: "n customers answered invited rows read kept lost total_rows n_obs n_clusters bytes n_before n_after",
+        _mean: "orders orders_per_customer score",
+        _whole: "year quarter month until_month",
+        _months: "horizon_months",
+    }
+)
 _WRITE: Mapping[str, Write] = MappingProxyType(
-    {name: _share for name in "response_rate promoter_share detractor_share top_box_share easy_share share_answered".split()}
-    | {name: _share for name in "retained observed_retained survival annual_discount_rate reach share fitted_retained".split()}
-    | {name: _money for name in "margin revenue margin_per_order revenue_per_order discounted_margin amount".split()}
-    | {name: _money for name in "lifetime_value value_of_one_point npv_low npv_median npv_high swing margin_low".split()}
-    | {name: _money for name in "cost benefit net cumulative margin_high total".split()}
-    | {name: _count for name in "n customers invited rows read kept lost total_rows n_obs n_clusters bytes".split()}
-    | {name: _count for name in "n_before n_after customers_both active_customers answers seed draws".split()}
-    | {name: _mean for name in "orders orders_per_customer dispersion score design_effect".split()}
-    | {name: _whole for name in "year quarter month".split()}
-    | {name: _months for name in "horizon_months half_life_months ramp_months".split()}
+    {name: write for write, names in _COLUMNS.items() for name in names.split()}
 )

@@ -154,7 +154,8 @@ class Dataset(_Strict):
         unknown = [name for name in declared if name not in TABLE_NAMES]
         if unknown:
             raise ValueError("; ".join(_unknown(str(name), TABLE_NAMES) for name in unknown))
-        return {name: None if source == "none" else source for name, source in declared.items()}
+        sources = {name: {} if source is None else source for name, source in declared.items()}
+        return {name: None if source == "none" else source for name, source in sources.items()}
 
     @field_validator("accept")
     @classmethod

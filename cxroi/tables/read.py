@@ -13,10 +13,13 @@ import narwhals as nw
 import pandas as pd
 
 from cxroi.errors import InvalidTables
-from cxroi.tables.check import Engine, Inspection, base_query, inspect, repeated_key
+from cxroi.tables.check import Inspection, inspect
 from cxroi.tables.contract import TABLE_NAMES
 from cxroi.tables.dataset import FILE_NAME, Dataset
-from cxroi.tables.rules import Surroundings, typed
+from cxroi.tables.engine import Engine
+from cxroi.tables.keys import repeated_key
+from cxroi.tables.rules import typed
+from cxroi.tables.scan import base_query
 from cxroi.tables.source import POSITION_FILE, POSITION_ROW, Source
 from cxroi.tables.sql import identifier, literal, select, within
 from cxroi.tables.violation import Violation
@@ -141,12 +144,11 @@ def read_tables(path: str | Path, *, sample_keys_above: int = 20_000_000) -> Tab
     if errors:
         inspection.engine.close()
         raise InvalidTables(errors)
-    around = _around(inspection)
     frames: dict[str, Frame | None] = dict.fromkeys(TABLE_NAMES)
     accounting: list[tuple[str, str, int]] = []
     for name, source in inspection.sources.items():
-        losses = _losses(inspection, source, around)
-        query = _final_query(inspection, source, around)
+        losses = _losses(inspection, source)
+        query = _final_query(inspection, source)
         engine = inspection.engine
         engine.connection.execute(_made(engine, source, query, inspection.drops.get(name, ())))
         frames[name] = nw.from_native(engine.connection.table(name))
@@ -182,24 +184,13 @@ def _made(engine: Engine, source: Source, query: str, drops: Sequence[tuple[str,
     return f"CREATE TEMP VIEW {identifier(source.table)} AS {select(['*'], f'read_parquet({target})')}"
 
 
-def _around(inspection: Inspection) -> Surroundings:
-    fields = inspection.fields
-    return Surroundings(
-        inspection.dataset,
-        dt.date.today(),
-        tuple(fields.get("customers", {})),
-        "outcomes" in fields,
-        "initiative_id" in fields.get("initiatives", {}),
-    )
-
-
-def _lost(inspection: Inspection, source: Source, around: Surroundings) -> str:
+def _lost(inspection: Inspection, source: Source) -> str:
     """Query of all rows with ``lost``, the first reason for which a row is left out."""
     drops = inspection.drops.get(source.table, ())
     fields = inspection.fields[source.table]
     repeated = any(reason == "repeated_rows" for reason, _ in drops)
     asked = " ".join(condition for _, condition in drops)
-    base = base_query(source, fields, around, asked=asked, with_position=repeated)
+    base = base_query(source, fields, inspection.around, asked=asked, with_position=repeated)
     if repeated:
         position = f"{identifier(POSITION_FILE)}, {POSITION_ROW}"
         answered = f"{fields['score'].text} IS NOT NULL" if "score" in fields else "true"
@@ -211,23 +202,23 @@ def _lost(inspection: Inspection, source: Source, around: Surroundings) -> str:
     return select(["*", f"CASE {branches} END AS lost"], within(base))
 
 
-def _losses(inspection: Inspection, source: Source, around: Surroundings) -> list[tuple[str, int]]:
+def _losses(inspection: Inspection, source: Source) -> list[tuple[str, int]]:
     drops = inspection.drops.get(source.table, ())
     if not drops:
         return []
-    query = select(["lost", "count(*)"], within(_lost(inspection, source, around)), where="lost IS NOT NULL", group="1")
+    query = select(["lost", "count(*)"], within(_lost(inspection, source)), where="lost IS NOT NULL", group="1")
     counted = {str(reason): int(rows) for reason, rows in inspection.engine.rows(query)}
     order = list(dict.fromkeys(reason for reason, _ in drops))
     return [(reason, counted[reason]) for reason in order if reason in counted]
 
 
-def _final_query(inspection: Inspection, source: Source, around: Surroundings) -> str:
+def _final_query(inspection: Inspection, source: Source) -> str:
     """Query of a table as it is handed out."""
     table, dataset = source.table, inspection.dataset
     fields = inspection.fields[table]
     if inspection.drops.get(table):
         values: Mapping[str, str] = {name: typed(name) for name in fields}
-        scan, where = within(_lost(inspection, source, around)), "lost IS NULL"
+        scan, where = within(_lost(inspection, source)), "lost IS NULL"
     else:
         values = {name: one.typed for name, one in fields.items()}
         scan, where = source.scan(), ""

@@ -13,7 +13,6 @@ import glob
 import gzip
 import json
 import os
-import shutil
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -141,7 +140,12 @@ def _describe(connection: duckdb.DuckDBPyConnection, source: Source) -> Opened:
         message = f"the files of {source.table} can't be read as Parquet: {first_line(error)}."
         return (*source.violations, statement(source.table, "unreadable_file", message, repair="Export them again."))
     types = {str(name): str(kind) for name, kind, *_ in described if name != BREAKS}
-    return replace(source, types=types, rows=counted[0][0])
+    rows = counted[0][0]
+    unreadable = sum(violation.count for violation in source.violations)
+    violations = tuple(
+        replace(violation, total=rows + unreadable) if violation.count else violation for violation in source.violations
+    )
+    return replace(source, types=types, rows=rows, violations=violations)
 
 
 def first_line(error: Exception) -> str:
@@ -180,6 +184,9 @@ def _rewrite_text(
     except (OSError, EOFError, csv.Error) as error:
         message = f"{file.name} can't be read: {first_line(error)}."
         return None, [statement(table, "unreadable_file", message, repair="Export it again.")]
+    if _is_zip(file):
+        message = f"{file.name} must be CSV text; it is a workbook or another zipped file."
+        return None, [statement(table, "unreadable_file", message, repair="Save it as CSV (UTF-8).")]
     if not header:
         message = f"{table} must have a header line and rows; {file.name} is empty."
         return None, [statement(table, "empty_table", message, repair="Export it again, or delete the file.")]
@@ -194,8 +201,13 @@ def _rewrite_text(
     except duckdb.Error as error:
         message = f"{file.name} can't be read as CSV: {first_line(error)}."
         return None, [statement(table, "broken_csv", message, repair="Export it again as CSV with quoted text.")]
-    rejected, violation = _rejects(connection, table, file, text_file, columns=len(header), delimiter=delimiter)
+    rejected, violation = _rejects(connection, table, file, text_file, columns=len(header))
     return Part(file, target, rejected, header_lines), [violation] if violation else []
+
+
+def _is_zip(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(4) == b"PK\x03\x04"
 
 
 def _transcode(stream: IO[bytes], copy: IO[bytes], encoding: str) -> None:
@@ -259,16 +271,16 @@ def _copy_text(
     connection.execute(f"COPY ({select(named, scan)}) TO {literal(str(target))} (FORMAT parquet)")
 
 
-_REJECTED: dict[str, tuple[str, Callable[[int, str], str]]] = {
-    "INVALID ENCODING": ("wrong_encoding", lambda columns, mark: "must be UTF-8 text"),
-    "TOO MANY COLUMNS": ("broken_csv", lambda columns, mark: f"must have {columns} fields on every line"),
-    "MISSING COLUMNS": ("broken_csv", lambda columns, mark: f"must have {columns} fields on every line"),
-    "UNQUOTED VALUE": ("broken_csv", lambda columns, mark: "must close every quotation mark"),
+_REJECTED: dict[str, tuple[str, Callable[[int], str]]] = {
+    "INVALID ENCODING": ("wrong_encoding", lambda columns: "must be UTF-8 text"),
+    "TOO MANY COLUMNS": ("broken_csv", lambda columns: f"must have {columns} fields on every line"),
+    "MISSING COLUMNS": ("broken_csv", lambda columns: f"must have {columns} fields on every line"),
+    "UNQUOTED VALUE": ("broken_csv", lambda columns: "must close every quotation mark"),
 }
 
 
 def _rejects(
-    connection: duckdb.DuckDBPyConnection, table: str, file: Path, text_file: Path, *, columns: int, delimiter: str
+    connection: duckdb.DuckDBPyConnection, table: str, file: Path, text_file: Path, *, columns: int
 ) -> tuple[tuple[tuple[int, int], ...], Violation | None]:
     rows = connection.execute(
         select(
@@ -283,13 +295,12 @@ def _rejects(
     rejected = tuple((int(line), str(text).rstrip("\r\n").count("\n")) for line, _, _, text in rows)
     _, position, kind, _ = rows[0]
     line = _line_at(text_file, int(position or 0))
-    rule, must = _REJECTED.get(kind, ("broken_csv", lambda columns, mark: "must be readable as CSV"))
+    rule, must = _REJECTED.get(kind, ("broken_csv", lambda columns: "must be readable as CSV"))
+    number = "1 line is not" if len(rows) == 1 else f"{len(rows):,} lines are not"
+    message = f"{file.name} {must(columns)}; {number} like that (first: line {line})."
+    repair = f'Export it again with text in quotation marks, or declare the delimiter: tables: {{{table}: {{delimiter: ";"}}}}.'
     if rule == "wrong_encoding":
-        message = f"{file.name} must be UTF-8 text; {len(rows):,} lines are not (first: line {line})."
         repair = f"Save it as UTF-8, or declare what it is in {FILE_NAME}: tables: {{{table}: {{encoding: latin-1}}}}."
-    else:
-        message = f"{file.name} {must(columns, delimiter)}; {len(rows):,} lines do not (first: line {line})."
-        repair = f'Export it again with text in quotation marks, or declare the delimiter: tables: {{{table}: {{delimiter: ";"}}}}.'
     return rejected, Violation(table, "", rule, len(rows), 0, line, "", message, repair, first_file=file.name)
 
 
@@ -394,8 +405,3 @@ def _has_free_order(tree: Any) -> bool:
     # Grouping, joining and set operations give rows in an order that differs from run to run.
     free = {"JOIN", "SET_OPERATION_NODE", "DISTINCT_MODIFIER"}
     return any(node.get("type") in free or node.get("group_expressions") for node in _nodes(tree))
-
-
-def remove(folder: str) -> None:
-    """Remove a private folder."""
-    shutil.rmtree(folder, ignore_errors=True)

@@ -44,6 +44,11 @@ def suggestion(word: str, choices: Iterable[str]) -> str:
     return f"did you mean {folded[near[0]]}?" if near else ""
 
 
+def ending(question: str) -> str:
+    """End of a sentence: the question after a semicolon where there is one, else a full stop."""
+    return f"; {question}" if question else "."
+
+
 def statement(table: str, rule: str, message: str, *, column: str = "", repair: str = "", value: str = "") -> Violation:
     """Violation that is about a whole file or setting, not about rows."""
     return Violation(table, column, rule, 0, 0, None, value, message, repair)

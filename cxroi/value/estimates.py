@@ -160,7 +160,7 @@ def _linkage_rows(
     rows = []
     if linkage.separated and headline:
         reason = (
-            f"not estimated: {', '.join(linkage.separated)} predict who stays without error, so no finite effect exists"
+            f"not estimated: separation ({', '.join(linkage.separated)} tells without error who stays), so no finite effect exists"
         )
         rows.append(_row(**common, estimand="ame", method=reason, unit=unit(outcome, currency)))
     rows.append(

@@ -56,7 +56,8 @@ class Paths:
     """Margin per customer by quarter, shape (draws + 1, quarters); the first row is at the point estimates.
 
     ``higher``: one point more throughout; ``fading``: one point that fades as estimated; ``through_retention`` and
-    ``through_spend``: change per point as ``MarginResponse`` defines them; ``by_band`` (draws + 1, quarters, bands): the baseline of each score band's customers.
+    ``through_spend``: change per point as ``MarginResponse`` defines them; ``by_band`` (draws + 1, quarters, bands): the baseline of each
+    score band's customers.
     """
 
     baseline: Floats
@@ -131,17 +132,15 @@ def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -
     found = {name: np.zeros((draws + 1, quarters)) for name in (*gains, "survival", "orders", "keep", "spend")}
     by_band = np.zeros((draws + 1, quarters, len(bands)))
     survive = {name: np.ones(size) for name in gains}
-    log_keep = np.zeros(size)
     for step in range(quarters):
         older = np.log((tenure + step) / tenure)
         drift = expected[step] - expected[0]
-        kept: dict[str, Floats] = {}
         spent: dict[str, Floats] = {}
         for name, gain in gains.items():
             moved = drift + (gain if name != "fading" or fades is None else fades**step)
-            kept[name] = parts["retained"].at(moved, older) if "retained" in parts else np.ones(size)
+            if "retained" in parts:
+                survive[name] = survive[name] * parts["retained"].at(moved, older)
             spent[name] = parts["margin"].at(moved, older)
-            survive[name] = survive[name] * kept[name]
             found[name][:, step] = (survive[name] * spent[name]) @ share
         base = survive["baseline"]
         margin = base * spent["baseline"]
@@ -151,9 +150,9 @@ def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -
             if inside.any():
                 by_band[:, step, position] = margin[:, inside] @ share[inside] / share[inside].sum()
         if equations.exposure:
-            log_keep = log_keep + (kept["secant"] / kept["baseline"] - 1) / SECANT_POINTS
-            found["keep"][:, step] = (margin * log_keep / (step + 1)) @ share
-            found["spend"][:, step] = (base * (spent["secant"] - spent["baseline"]) / SECANT_POINTS) @ share
+            stayed = survive["secant"] - base
+            found["keep"][:, step] = (stayed * spent["baseline"]) @ share / (SECANT_POINTS * (step + 1))
+            found["spend"][:, step] = (survive["secant"] * (spent["secant"] - spent["baseline"])) @ share / SECANT_POINTS
     nothing = np.zeros((draws + 1, quarters))
     return Paths(
         baseline=found["baseline"],

@@ -7,7 +7,7 @@ counterfactual run of the same customers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -154,30 +154,23 @@ class CustomerValue:
 
     def response(self, horizon_quarters: int) -> MarginResponse:
         """What a case needs: margin by quarter and its change per point through retention and through spend."""
+        if not 1 <= horizon_quarters <= MOST_QUARTERS:
+            raise InputError(f"horizon_quarters must lie in 1..{MOST_QUARTERS}; got {horizon_quarters}")
         nothing = np.zeros((0, horizon_quarters))
-        panel = self.panel
-        low, high = _observed_range(panel, self.exposure)
-        without = MarginResponse(
+        paths = None
+        if not self.reason:
+            paths = self._paths if horizon_quarters == self.horizon_quarters else self._run(horizon_quarters)
+        return MarginResponse(
             exposure=self.exposure,
             customers=self.customers,
-            currency=panel.currency,
+            currency=self.panel.currency,
             evidence=self.evidence,
-            baseline=nothing,
-            through_retention=nothing,
-            through_spend=nothing,
-            persistence=None,
-            score_range=(low, high),
+            baseline=nothing if paths is None else paths.baseline[1:],
+            through_retention=nothing if paths is None else paths.through_retention[1:],
+            through_spend=nothing if paths is None else paths.through_spend[1:],
+            persistence=None if paths is None or self.persistence is None else self.persistence.fade_draws,
+            score_range=_observed_range(self.panel, self.exposure),
             reason=self.reason,
-        )
-        if self.reason or self.margin is None:
-            return without
-        paths = self._paths if horizon_quarters == self.horizon_quarters else self._run(horizon_quarters)
-        return replace(
-            without,
-            baseline=paths.baseline[1:],
-            through_retention=paths.through_retention[1:],
-            through_spend=paths.through_spend[1:],
-            persistence=None if self.persistence is None else self.persistence.fade_draws,
         )
 
     def checks(self) -> pd.DataFrame:

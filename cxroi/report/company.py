@@ -1,0 +1,201 @@
+"""The chain run once for a data set: tables, panel, estimates, value, case; a part that cannot be had says why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from cxroi import periods, scores
+from cxroi.case import BusinessCase, Case, business_case, read_case
+from cxroi.errors import InvalidCase
+from cxroi.panel import METRICS, Panel, build_panel
+from cxroi.report import results
+from cxroi.tables import Tables, read_tables
+from cxroi.value import CustomerValue, Estimates, estimate, lifetime_value
+
+MONTHS_OF_A_QUARTER = 3
+DRAWS = 10_000
+POWER = 2.8  # 1.96 + 0.84: what tells a change with 80 % power at a two-sided level of 5 %
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """What a data set says about its customers and its investment case.
+
+    Attributes
+    ----------
+    tables, panel, estimates
+        As the rooms give them.
+    scores : mapping of str to DataFrame or str
+        For each metric with answers its ``tidy()`` by quarter up to the last one, or why there is none.
+    changes : mapping of str to DataFrame or str
+        For each metric its change from the quarter before the last one to the last one, one row.
+    exposure : str
+        Score that carries the case; empty without answers.
+    value : CustomerValue or str
+        Lifetime value by that score, or why there is none.
+    case : Case or str
+        The case as stated, or why there is none.
+    decision : BusinessCase or str
+        The case valued, or why it cannot be.
+    seed : int
+        Of every draw.
+    """
+
+    tables: Tables
+    panel: Panel
+    estimates: Estimates
+    scores: Mapping[str, pd.DataFrame | str]
+    changes: Mapping[str, pd.DataFrame | str]
+    exposure: str
+    value: CustomerValue | str
+    case: Case | str
+    decision: BusinessCase | str
+    seed: int
+
+    @property
+    def last_quarter(self) -> str:
+        """Label of the last quarter, like ``2026Q3``."""
+        return periods.label(self.panel.last_period, self.panel.period)
+
+
+@dataclass(frozen=True, eq=False)
+class Opening:
+    """What was read and found fit before anything is estimated."""
+
+    tables: Tables
+    panel: Panel
+    case: Case | str
+    seed: int
+    draws: int = DRAWS
+
+    def assess(self) -> Assessment:
+        """Estimate, value and decide."""
+        panel = self.panel
+        exposure = case_exposure(panel, self.case)
+        estimates = estimate(panel, seed=self.seed)
+        value = _value(estimates, exposure, self)
+        last = periods.label(panel.last_period, panel.period)
+        return Assessment(
+            tables=self.tables,
+            panel=panel,
+            estimates=estimates,
+            scores={metric: _scores(self.tables, metric, last) for metric in panel.metrics},
+            changes={metric: _change(self.tables, metric, last) for metric in panel.metrics},
+            exposure=exposure,
+            value=value,
+            case=self.case,
+            decision=_decide(self, exposure, value),
+            seed=self.seed,
+        )
+
+
+def open_dataset(
+    dataset: str | Path, *, quarter: str = "", case: str | Path = "", seed: int = 20, draws: int = DRAWS
+) -> Opening:
+    """Read what a data set and its case say, and refuse what is wrong.
+
+    Parameters
+    ----------
+    dataset
+        Folder of the data set.
+    quarter
+        Last quarter to report, like ``2026Q3``; empty: the last complete one.
+    case
+        Investment case; empty: ``case.yaml`` beside ``dataset.yaml``, where there is one.
+    seed, draws
+        Of the simulated futures of the case.
+
+    Raises
+    ------
+    InputError
+        If tables, quarter or case are wrong.
+    """
+    stated = results.stated_case(str(dataset)) if not case else read_case(case)
+    tables = read_tables(dataset)
+    return Opening(tables, build_panel(tables, last_period=quarter or None), stated, seed, draws)
+
+
+def assess(dataset: str | Path, *, quarter: str = "", case: str | Path = "", seed: int = 20) -> Assessment:
+    """Run the whole chain for a data set.
+
+    Parameters and errors as in `open_dataset`.
+    """
+    return open_dataset(dataset, quarter=quarter, case=case, seed=seed).assess()
+
+
+def case_exposure(panel: Panel, case: Case | str) -> str:
+    """Score that carries the case: the one its gains are stated in, else NPS, CSAT or CES, whichever has answers first.
+
+    Empty where no score has answers.
+    """
+    stated = [] if isinstance(case, str) else [each.score_gain.metric for each in case.programmes]
+    wanted = [metric for metric in stated if metric is not None] or list(METRICS)
+    return next((metric for metric in [*wanted, *METRICS] if metric in panel.metrics), "")
+
+
+def smallest_detectable_gain(panel: Panel, exposure: str) -> float:
+    """Smallest change of the mean answer between the last two quarters that so many answers detect, in points.
+
+    NaN where fewer than two quarters have two answers each. Power 80 % at a two-sided level of 5 %, as for
+    ``score_change``.
+    """
+    if not exposure:
+        return math.nan
+    answered = panel.rows.groupby("period")[exposure].agg(["var", "count"])
+    last = answered[answered["count"] > 1].tail(2)
+    return POWER * math.sqrt(float((last["var"] / last["count"]).sum())) if len(last) == 2 else math.nan
+
+
+def _scores(tables: Tables, metric: str, last: str) -> pd.DataFrame | str:
+    found = results.score(tables, metric, period="quarter")
+    if isinstance(found, str):
+        return found
+    frame = found.tidy()
+    frame = frame[frame["period"].notna() & (frame["period"] <= last)].reset_index(drop=True)
+    return frame if frame["estimate"].notna().any() else results.NO_ANSWERS
+
+
+def _change(tables: Tables, metric: str, last: str) -> pd.DataFrame | str:
+    names: dict[str, scores.Metric] = {"nps": "nps", "csat": "csat", "ces": "ces"}
+    found = results.change(tables, names[metric], last)
+    return found if isinstance(found, str) else found.tidy()
+
+
+def _value(estimates: Estimates, exposure: str, opening: Opening) -> CustomerValue | str:
+    """Value as ``dataset.yaml`` states its terms, else over the horizon and at the rate of the case."""
+    panel = opening.panel
+    found = estimates.values.get(exposure, results.NO_TERMS)
+    if isinstance(found, CustomerValue):
+        return found
+    terms = panel.value_terms
+    if terms is None and isinstance(opening.case, Case):
+        terms = (opening.case.horizon_months, opening.case.annual_discount_rate)
+    if terms is None or panel.period != "quarter":
+        return found
+    return lifetime_value(
+        panel,
+        exposure=exposure,
+        horizon_quarters=-(-terms[0] // MONTHS_OF_A_QUARTER),
+        annual_discount_rate=terms[1],
+        seed=opening.seed,
+    )
+
+
+def _decide(opening: Opening, exposure: str, value: CustomerValue | str) -> BusinessCase | str:
+    case = opening.case
+    if isinstance(case, str):
+        return case
+    if isinstance(value, str):
+        return value
+    if not exposure or value.reason:
+        return value.reason or results.NO_ANSWERS
+    try:
+        response = value.response(-(-case.horizon_months // MONTHS_OF_A_QUARTER))
+        return business_case(response, case, seed=opening.seed, draws=opening.draws)
+    except InvalidCase as error:
+        return str(error)

@@ -1,0 +1,592 @@
+"""Sentences that are read in the results: computed, in the words that the grade of evidence has earned.
+
+Each function takes results, or the reasons why there are none, and gives finished sentences in the page's language.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from cxroi import periods
+from cxroi.case import BusinessCase, Case
+from cxroi.language import Language
+from cxroi.linkage import Linkage
+from cxroi.panel import Panel
+from cxroi.report import results, show, views
+from cxroi.scores import Scores
+from cxroi.tables import Tables
+from cxroi.value import CustomerValue, Estimates
+
+Sentences = list[str]
+SURE, UNLIKELY = 0.95, 0.05
+WORST_FIRST = ("fail", "warn", "pass")
+
+
+@dataclass(frozen=True)
+class Range:
+    """A figure with the ends of its interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval leaves zero out."""
+        return self.low > 0 or self.high < 0
+
+
+def data_answer(tables: Tables, panel: Panel, *, language: Language) -> Sentences:
+    """Whether the data are fit to use."""
+    rows, checks, cover = views.tables_read(tables), views.data_checks(tables, panel), views.coverage(panel)
+    worst = next(verdict for verdict in WORST_FIRST if (checks["verdict"] == verdict).any())
+    counts = {
+        "kept": language.number(rows["kept"].sum()),
+        "read": language.number(rows["read"].sum()),
+        "tables": language.number(len(rows)),
+    }
+    concerns = [show.said(name, language) for name in checks[checks["verdict"] != "pass"]["check"]]
+    passed = {"passed": language.number((checks["verdict"] == "pass").sum()), "checks": language.number(len(checks))}
+    sure = language.text("nb.data.sure", **passed)
+    if concerns:
+        sure = language.text("nb.data.concerns", **passed, names=", ".join(concerns))
+    share = language.percent(cover["share_answered"].mean(), 0)
+    change = "nb.data.change" if panel.metrics else "nb.data.change_no_answers"
+    return [
+        language.text(f"nb.data.{worst}", **counts),
+        sure,
+        language.text(change, share=share) if panel.metrics else language.text(change),
+    ]
+
+
+def tables_read(tables: Tables, *, language: Language) -> Sentences:
+    """How many rows were read, left out and kept."""
+    rows = views.tables_read(tables)
+    lost = int(rows["lost"].sum())
+    key = "nb.data.some_lost" if lost else "nb.data.none_lost"
+    numbers = {"read": language.number(rows["read"].sum())} | ({"lost": language.number(lost)} if lost else {})
+    return [language.text(key, **numbers)]
+
+
+def answers_used(panel: Panel, *, language: Language) -> Sentences:
+    """What became of the answers."""
+    if not panel.metrics:
+        return [show.no_result(results.NO_ANSWERS, language)]
+    frame = panel.accounting
+    answers = frame[frame["stage"] == "answers"].set_index("reason")["rows"]
+    numbers = {"read": answers["read"], "kept": answers["kept"], "rows": len(panel.rows)}
+    numbers["customers"] = panel.rows["customer"].nunique()
+    return [language.text("nb.data.answers", **{name: language.number(number) for name, number in numbers.items()})]
+
+
+def coverage(panel: Panel, *, language: Language) -> Sentences:
+    """In which quarter most and fewest customers answered."""
+    if not panel.metrics:
+        return [show.no_result(results.NO_ANSWERS, language)]
+    cover = views.coverage(panel)
+    most, least = cover.loc[cover["share_answered"].idxmax()], cover.loc[cover["share_answered"].idxmin()]
+    return [
+        language.text(
+            "nb.data.coverage",
+            most=language.percent(most["share_answered"], 0),
+            most_quarter=language.quarter(most["period"]),
+            least=language.percent(least["share_answered"], 0),
+            least_quarter=language.quarter(least["period"]),
+        )
+    ]
+
+
+def timing(panel: Panel, *, language: Language) -> Sentences:
+    """Whether every score was given before its outcome."""
+    return [language.text(f"nb.data.timing_{panel.timing if panel.metrics else 'none'}")]
+
+
+def scores_answer(tables: Tables, panel: Panel, *, language: Language) -> Sentences:
+    """What customers say now, how sure, and what would show more."""
+    metric = results.main_exposure(panel)
+    last = periods.label(panel.last_period)
+    frame = views.score_by_quarter(tables, metric or "nps")
+    if isinstance(frame, str):
+        return _no_answer(frame, language)
+    now = frame[frame["period"] == last]
+    if now.empty or now["estimate"].isna().all():
+        now = frame[frame["estimate"].notna()].tail(1)
+    if now.empty:
+        return _no_answer(results.NO_ANSWERS, language)
+    row = now.iloc[0]
+    return [_score_now(row, language), *score_change(results.change(tables, metric, last), language=language)]  # type: ignore[arg-type]
+
+
+def _score_now(row: pd.Series, language: Language) -> str:
+    unit = str(row["unit"])
+    words = {
+        "quarter": language.quarter(row["period"]),
+        "metric": str(row["metric"]).upper(),
+        "estimate": show.in_unit(row["estimate"], unit, language),
+        "interval": _between(row["conf_low"], row["conf_high"], unit, language),
+        "n": language.number(row["n"]),
+    }
+    if np.isnan(row["response_rate"]):
+        return language.text("nb.scores.now", **words)
+    return language.text("nb.scores.now_rate", **words, rate=language.percent(row["response_rate"], 0))
+
+
+def score_change(change: Scores | str, *, language: Language) -> Sentences:
+    """Whether a score moved between two quarters, and what change could have been seen."""
+    if isinstance(change, str):
+        return [language.text("nb.scores.no_change", reason=show.said(change, language).rstrip("."))]
+    row = change.tidy().iloc[0]
+    if pd.isna(row["estimate"]):
+        return [language.text("nb.scores.too_few")]
+    found = Range(row["estimate"], row["conf_low"], row["conf_high"])
+    unit = str(row["unit"])
+    moved = "up" if found.estimate > 0 else "down"
+    key = f"nb.scores.{moved}_{'clear' if found.is_clear else 'unclear'}"
+    words = {
+        "before": language.quarter(row["before"]),
+        "after": language.quarter(row["after"]),
+        "size": _difference(abs(found.estimate), unit, language),
+        "interval": _difference_between(found, unit, language),
+    }
+    smallest = _difference(row["smallest_detectable"], unit, language)
+    return [language.text(key, **words), language.text("nb.scores.detect", smallest=smallest)]
+
+
+def scores_title(frame: pd.DataFrame | str, *, language: Language) -> str:
+    """Finding of a figure of scores by quarter."""
+    if isinstance(frame, str):
+        return ""
+    rows = frame[frame["estimate"].notna()]
+    if rows.empty:
+        return ""
+    first, last = rows.iloc[0], rows.iloc[-1]
+    return language.text(
+        "nb.scores.title",
+        metric=str(last["metric"]).upper(),
+        first=show.in_unit(first["estimate"], first["unit"], language),
+        first_quarter=language.quarter(first["period"]),
+        last=show.in_unit(last["estimate"], last["unit"], language),
+        last_quarter=language.quarter(last["period"]),
+    )
+
+
+def groups(frame: pd.DataFrame | str, *, language: Language) -> Sentences:
+    """Which group is lowest and which highest, and whether their intervals meet."""
+    if isinstance(frame, str):
+        return []
+    rows = frame[frame["estimate"].notna()]
+    if len(rows) < 2:
+        return []
+    low, high = rows.loc[rows["estimate"].idxmin()], rows.loc[rows["estimate"].idxmax()]
+    apart = low["conf_high"] < high["conf_low"]
+    return [
+        language.text(
+            f"nb.scores.groups_{'apart' if apart else 'meet'}",
+            low=str(low["level"]),
+            low_score=show.in_unit(low["estimate"], low["unit"], language),
+            high=str(high["level"]),
+            high_score=show.in_unit(high["estimate"], high["unit"], language),
+            number=language.number(len(rows)),
+        )
+    ]
+
+
+def distribution_title(frame: pd.DataFrame | str, metric: str, *, language: Language) -> str:
+    """Finding of a figure of single answers."""
+    if isinstance(frame, str) or frame.empty:
+        return ""
+    most = frame.loc[frame["n"].idxmax()]
+    share = most["n"] / frame["n"].sum()
+    score = language.number(most["score"], 0 if float(most["score"]).is_integer() else 1)
+    return language.text("nb.scores.most", metric=metric.upper(), score=score, share=language.percent(share, 0))
+
+
+def linkage_answer(estimates: Estimates, outcome: str, *, language: Language) -> Sentences:
+    """Change of an outcome per point, how sure, and what would change it."""
+    fitted = results.linkage(estimates, outcome)
+    if isinstance(fitted, str):
+        return _no_answer(fitted, language)
+    if fitted.separated:
+        columns = ", ".join(fitted.separated)
+        return [language.text(f"nb.link.separated_{part}", columns=columns) for part in ("what", "why", "repair")]
+    return [effect(fitted, language=language), sure(fitted, language=language), language.text("nb.link.change")]
+
+
+def purchases_answer(estimates: Estimates, *, language: Language) -> Sentences:
+    """Change of orders and of margin per point, how sure, and what would change it."""
+    orders, margin = results.linkage(estimates, "orders"), results.linkage(estimates, "margin")
+    if isinstance(orders, str):
+        return linkage_answer(estimates, "margin", language=language)
+    first = effect(orders, language=language)
+    if isinstance(margin, str):
+        return [first, sure(orders, language=language), language.text("nb.link.change")]
+    return [
+        f"{first} {effect(margin, language=language)}",
+        sure(margin, language=language),
+        language.text("nb.link.change"),
+    ]
+
+
+def effect(fitted: Linkage | str, *, language: Language) -> str:
+    """Average change of the outcome per point with its interval."""
+    if isinstance(fitted, str):
+        return show.no_result(fitted, language)
+    if fitted.separated:
+        return language.text("nb.link.separated_what", columns=", ".join(fitted.separated))
+    row = fitted.marginal_effect().iloc[0]
+    found = Range(row["estimate"], row["conf_low"], row["conf_high"])
+    unit = str(row["unit"])
+    more = "more" if found.estimate > 0 else "less"
+    return language.text(
+        f"nb.link.{fitted.outcome}_{more}",
+        metric=fitted.exposure.upper(),
+        verb=language.verb(fitted.evidence),
+        size=show.in_unit(abs(found.estimate), unit, language),
+        interval=_between(found.low, found.high, unit, language),
+    )
+
+
+def sure(fitted: Linkage | str, *, language: Language) -> str:
+    """Whether the interval leaves zero out, on how many answers it rests, and the grade of evidence."""
+    if isinstance(fitted, str) or fitted.separated:
+        return ""
+    row = fitted.marginal_effect().iloc[0]
+    clear = Range(row["estimate"], row["conf_low"], row["conf_high"]).is_clear
+    return language.text(
+        f"nb.link.{'clear' if clear else 'unclear'}",
+        n=language.number(fitted.fitted.n_obs),
+        customers=language.number(fitted.n_clusters),
+        grade=language.evidence(fitted.evidence),
+        meaning=language.text(f"evidence_meaning.{fitted.evidence}"),
+    )
+
+
+def adjusting(estimates: Estimates, outcome: str, *, language: Language) -> Sentences:
+    """What comparing like with like did to the raw contrast."""
+    raw, adjusted = (results.linkage(estimates, outcome, method=method) for method in ("raw", "adjusted"))
+    if isinstance(raw, str) or isinstance(adjusted, str) or adjusted.method == "raw":
+        why = (
+            raw
+            if isinstance(raw, str)
+            else adjusted
+            if isinstance(adjusted, str)
+            else "no controls, history or periods to hold fixed"
+        )
+        return [language.text("nb.link.not_adjusted", reason=show.said(why, language).rstrip("."))]
+    before, after = (float(each.marginal_effect()["estimate"].iloc[0]) for each in (raw, adjusted))
+    unit = str(raw.marginal_effect()["unit"].iloc[0])
+    turned = before * after < 0
+    key = "turned" if turned else "shrank" if abs(after) < abs(before) else "grew"
+    words = {"raw": show.in_unit(before, unit, language), "adjusted": show.in_unit(after, unit, language)}
+    if not turned:
+        share = abs(after - before) / abs(before) if before else float("nan")
+        words["share"] = language.percent(share, 0)
+    return [language.text(f"nb.link.{key}", metric=raw.exposure.upper(), **words)]
+
+
+def curve_title(fitted: Linkage | str, *, language: Language) -> str:
+    """Finding of a figure of an outcome by answer."""
+    if isinstance(fitted, str):
+        return ""
+    if fitted.separated:
+        return language.text("nb.link.title_separated", metric=fitted.exposure.upper())
+    row = fitted.marginal_effect().iloc[0]
+    found = Range(row["estimate"], row["conf_low"], row["conf_high"])
+    way = ("rises" if found.estimate > 0 else "falls") if found.is_clear else "open"
+    return language.text(f"nb.link.title_{fitted.outcome}_{way}", metric=fitted.exposure.upper())
+
+
+def source(fitted: Linkage | str, *, language: Language) -> str:
+    """Caption of a figure of an equation: source and n."""
+    if isinstance(fitted, str):
+        return ""
+    n, customers = language.number(fitted.fitted.n_obs), language.number(fitted.n_clusters)
+    return language.text("nb.source", n=n, customers=customers)
+
+
+def retention_level(panel: Panel, *, language: Language) -> Sentences:
+    """Share of all customers at risk who stay from one quarter to the next."""
+    frame = views.base_by_quarter(panel)
+    if "retained" not in frame:
+        return [show.no_result("no retention rule", language)]
+    mean = float(
+        np.average(frame["retained"].fillna(0), weights=frame["customers"].where(frame["retained"].notna(), 0))
+    )
+    return [language.text("nb.link.level", rate=language.percent(mean), year=language.percent(mean**4, 0))]
+
+
+def metric_contest(frame: pd.DataFrame | str, *, language: Language) -> Sentences:
+    """For which scores the adjusted interval leaves zero out."""
+    if isinstance(frame, str):
+        return []
+    rows = frame[frame["method"] == "adjusted"]
+    if rows.empty:
+        return []
+    clear = rows[(rows["conf_low"] > 0) | (rows["conf_high"] < 0)]["exposure"].str.upper()
+    if clear.empty:
+        return [language.text("nb.link.no_metric_clear", number=language.number(len(rows)))]
+    return [language.text("nb.link.metrics_clear", names=", ".join(clear), number=language.number(len(rows)))]
+
+
+def bands(frame: pd.DataFrame | str, *, language: Language) -> Sentences:
+    """Frequency times value, highest band against lowest, as they are."""
+    if isinstance(frame, str) or len(frame) < 2:
+        return []
+    low, high = frame.iloc[0], frame.iloc[-1]
+    return [
+        language.text(
+            "nb.link.bands",
+            high=show.said(str(high["band"]), language),
+            low=_lower(show.said(str(low["band"]), language)),
+            high_orders=language.number(high["orders"], 2),
+            low_orders=language.number(low["orders"], 2),
+            high_value=show.money(high["revenue_per_order"], language),
+            low_value=show.money(low["revenue_per_order"], language),
+        )
+    ]
+
+
+def value_answer(value: CustomerValue | str, *, language: Language) -> Sentences:
+    """What a customer is worth, what a point is worth, and what would change it."""
+    if isinstance(value, str):
+        return _no_answer(value, language)
+    frame = value.tidy().set_index("measure")
+    whole = frame.loc[["lifetime_value"]].query("band == 'all'").iloc[0]
+    first = language.text(
+        "nb.value.now",
+        value=show.money(whole["estimate"], language),
+        interval=show.money_interval(whole["low"], whole["high"], language),
+        months=language.number(value.horizon_quarters * results.MONTHS_OF_A_QUARTER),
+        rate=language.percent(value.annual_discount_rate, 0 if (value.annual_discount_rate * 100).is_integer() else 1),
+        customers=language.number(value.customers),
+    )
+    if value.reason:
+        return [first, language.text("nb.value.no_point", reason=show.said(value.reason, language).rstrip("."))]
+    return [first, point(value, language=language), language.text("nb.value.change")]
+
+
+def point(value: CustomerValue | str, *, language: Language) -> str:
+    """Worth of one point throughout the horizon, with its range."""
+    if isinstance(value, str) or value.reason:
+        return show.no_result(value if isinstance(value, str) else value.reason, language)
+    row = value.tidy().set_index("measure").loc["value_of_one_point"]
+    found = Range(row["estimate"], row["low"], row["high"])
+    clear = "clear" if found.is_clear else "unclear"
+    return language.text(
+        f"nb.value.point_{'more' if found.estimate > 0 else 'less'}_{clear}",
+        metric=value.exposure.upper(),
+        verb=language.verb(value.evidence),
+        size=show.money(abs(found.estimate), language),
+        interval=show.money_interval(found.low, found.high, language),
+    )
+
+
+def fading(value: CustomerValue | str, *, language: Language) -> Sentences:
+    """Worth of a point that fades as repeated answers say."""
+    if isinstance(value, str) or value.reason or value.persistence is None:
+        why = views.persistence(value)
+        return [show.no_result(why, language)] if isinstance(why, str) else []
+    row = value.tidy().set_index("measure").loc["value_of_one_fading_point"]
+    left = value.persistence.tidy().set_index("term").loc["fade"]
+    return [
+        language.text(
+            "nb.value.fading",
+            left=language.percent(left["estimate"], 0),
+            left_interval=language.interval(left["conf_low"], left["conf_high"], "percent", 0),
+            size=show.money(row["estimate"], language),
+            interval=show.money_interval(row["low"], row["high"], language),
+        )
+    ]
+
+
+def band_values(value: CustomerValue | str, *, language: Language) -> str:
+    """Finding of a figure of value by band."""
+    if isinstance(value, str):
+        return ""
+    frame = value.tidy().query("measure == 'lifetime_value' and band not in ['all', 'no answer'] and customers > 0")
+    if len(frame) < 2:
+        return language.text("nb.value.title_one", value=show.money(value.value_draws()[0], language))
+    low, high = frame.iloc[0], frame.iloc[-1]
+    apart = "apart" if low["high"] < high["low"] or high["high"] < low["low"] else "meet"
+    return language.text(
+        f"nb.value.title_{apart}",
+        high=show.said(str(high["band"]), language),
+        high_value=show.money(high["estimate"], language),
+        low=_lower(show.said(str(low["band"]), language)),
+        low_value=show.money(low["estimate"], language),
+    )
+
+
+def path_title(value: CustomerValue | str, *, language: Language) -> str:
+    """Finding of a figure of survival and margin."""
+    if isinstance(value, str):
+        return ""
+    last = value.path().iloc[-1]
+    months = language.number(int(last["quarter"]) * results.MONTHS_OF_A_QUARTER)
+    return language.text("nb.value.path", share=language.percent(last["survival"], 0), months=months)
+
+
+def value_source(value: CustomerValue | str, *, language: Language) -> str:
+    """Caption of a figure of value."""
+    if isinstance(value, str):
+        return ""
+    customers, draws = language.number(value.customers), language.number(value.draws)
+    return language.text("nb.value.source", customers=customers, draws=draws)
+
+
+def sensitivity(frame: pd.DataFrame | str, *, language: Language) -> Sentences:
+    """Between what the value of a customer lies when horizon and rate change."""
+    if isinstance(frame, str):
+        return []
+    low, high = frame["lifetime_value"].min(), frame["lifetime_value"].max()
+    return [language.text("nb.value.sensitivity", low=show.money(low, language), high=show.money(high, language))]
+
+
+def case_question(case: Case | str, *, language: Language) -> Sentences:
+    """What is asked: which programmes, over which horizon, at which rate."""
+    if isinstance(case, str):
+        return [show.no_result(case, language)]
+    return [
+        language.text(
+            "nb.case.question",
+            names=", ".join(f"“{programme.name}”" for programme in case.programmes),
+            start=language.date(case.start),
+            months=language.number(case.horizon_months),
+            rate=language.percent(
+                case.annual_discount_rate, 0 if (case.annual_discount_rate * 100).is_integer() else 1
+            ),
+        )
+    ]
+
+
+def case_answer(decision: BusinessCase | str, *, language: Language) -> Sentences:
+    """Whether the programme pays, how sure, and what would change the verdict."""
+    if isinstance(decision, str):
+        return _no_answer(decision, language)
+    row = decision.glance().iloc[0]
+    chance = float(row["p_npv_positive"])
+    verdict = "pays" if chance >= SURE else "loses" if chance <= UNLIKELY else "open"
+    language = _in_currency(language, decision)
+    words = {
+        "npv": show.money(row["npv_median"], language),
+        "interval": show.money_interval(row["npv_low"], row["npv_high"], language),
+        "months": language.number(row["horizon_months"]),
+        "chance": language.percent(chance, 0),
+    }
+    weakest = min((programme.evidence for programme in decision.case.programmes), key=results.rung)
+    sure = language.text(
+        "nb.case.sure", linkage=language.evidence(decision.response.evidence), gain=language.evidence(weakest)
+    )
+    return [language.text(f"nb.case.{verdict}", **words), sure, break_even(decision, language=language)]
+
+
+def break_even(decision: BusinessCase | str, *, language: Language) -> str:
+    """At which gain the case breaks even, against what is stated."""
+    if isinstance(decision, str):
+        return ""
+    multiple = float(decision.glance()["break_even_multiple_median"].iloc[0])
+    if not np.isfinite(multiple) or multiple <= 0:
+        return language.text("nb.case.no_break_even")
+    return language.text(
+        f"nb.case.break_even_{'below' if multiple <= 1 else 'above'}", multiple=language.number(multiple, 2)
+    )
+
+
+def cash_title(decision: BusinessCase | str, *, language: Language) -> str:
+    """Finding of a figure of cash flows."""
+    if isinstance(decision, str):
+        return ""
+    language = _in_currency(language, decision)
+    last = views.cash_flows(decision)
+    assert isinstance(last, pd.DataFrame)
+    end = last.iloc[-1]
+    median = show.money(end["cumulative_median"], language)
+    return language.text("nb.case.title_cash", months=language.number(end["month"]), median=median)
+
+
+def scenarios_title(decision: BusinessCase | str, *, language: Language) -> str:
+    """Finding of a figure of scenarios."""
+    if isinstance(decision, str):
+        return ""
+    language = _in_currency(language, decision)
+    frame = decision.tidy()
+    whole = frame[(frame["programme"] == decision.whole.programme) & (frame["measure"] == "npv")].set_index("scenario")
+    low, high = (show.money(whole.loc[name, "median"], language) for name in ("conservative", "optimistic"))
+    return language.text("nb.case.title_scenarios", low=low, high=high)
+
+
+def tornado_title(decision: BusinessCase | str, *, language: Language) -> str:
+    """Finding of a tornado: what the verdict hangs on most."""
+    if isinstance(decision, str):
+        return ""
+    frame = decision.tornado()
+    return (
+        ""
+        if frame.empty
+        else language.text("nb.case.title_tornado", name=show.said(str(frame["input"].iloc[0]), language))
+    )
+
+
+def case_source(decision: BusinessCase | str, *, language: Language) -> str:
+    """Caption of a figure of a case."""
+    if isinstance(decision, str):
+        return ""
+    return language.text("nb.case.source", draws=language.number(decision.draws), seed=str(decision.seed))
+
+
+def failed_checks(frame: pd.DataFrame | str, *, language: Language) -> Sentences:
+    """How many checks pass, and which do not."""
+    if isinstance(frame, str):
+        return []
+    odd = [show.said(name, language) for name in frame[frame["verdict"] != "pass"]["check"]]
+    words = {"passed": language.number(len(frame) - len(odd)), "checks": language.number(len(frame))}
+    if not odd:
+        return [language.text("nb.data.sure", **words)]
+    return [language.text("nb.data.concerns", **words, names=", ".join(odd))]
+
+
+def provenance(tables: Tables, panel: Panel, *, seed: int, language: Language) -> Sentences:
+    """What the page was computed from: data, last quarter, seed."""
+    return [
+        language.text(
+            "nb.provenance",
+            name=tables.name,
+            quarter=language.quarter(periods.label(panel.last_period, panel.period)),
+            seed=str(seed),
+            files=language.number(len(tables.inputs)),
+        )
+    ]
+
+
+def _lower(words: str) -> str:
+    return words[:1].lower() + words[1:]
+
+
+def _no_answer(why: str, language: Language) -> Sentences:
+    return [language.text("nb.unanswered"), show.no_result(why, language)]
+
+
+def _between(low: float, high: float, unit: str, language: Language) -> str:
+    if unit == "probability":
+        return language.interval(low, high, "percentage_points", 1)
+    ends = {"low": show.in_unit(low, unit, language), "high": show.in_unit(high, unit, language)}
+    return language.text("format.interval", **ends)
+
+
+def _difference(size: float, unit: str, language: Language) -> str:
+    return (
+        language.percentage_points(size) if unit == "share" else language.points(size, 1 if unit == "NPS points" else 2)
+    )
+
+
+def _difference_between(found: Range, unit: str, language: Language) -> str:
+    if unit == "share":
+        return language.interval(found.low, found.high, "percentage_points", 1)
+    return language.interval(found.low, found.high, "points", 1 if unit == "NPS points" else 2)
+
+
+def _in_currency(language: Language, decision: BusinessCase) -> Language:
+    return language if language.currency else Language(language.code, decision.case.currency)

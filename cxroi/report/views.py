@@ -1,0 +1,388 @@
+"""Tidy frames for display: what a result holds, arranged for a reader.
+
+Each function takes a result or the reason why there is none, and hands the reason on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import narwhals as nw
+import numpy as np
+import pandas as pd
+
+from cxroi import periods
+from cxroi.case import BusinessCase, Case, Programme
+from cxroi.language import Language
+from cxroi.linkage import Linkage
+from cxroi.panel import Panel, window
+from cxroi.report import results
+from cxroi.tables import Tables
+from cxroi.value import CustomerValue, Estimates, score_bands
+
+FEWEST_QUARTERS = 4
+FEWEST_CUSTOMERS = 50
+LOW_SHARE = 0.1
+MONTHS_OF_A_YEAR = 12
+STRONG = ("quasi_experiment", "experiment")
+Check = tuple[str, str, float, str]
+
+
+def tables_read(tables: Tables) -> pd.DataFrame:
+    """Rows of each table: ``table, read, lost, kept``."""
+    frame = tables.accounting
+    wide = pd.DataFrame({"table": frame["table"].drop_duplicates()})
+    for name in ("read", "kept"):
+        rows = frame[frame["reason"] == name].set_index("table")["rows"]
+        wide[name] = wide["table"].map(rows).astype(int)
+    wide["lost"] = wide["read"] - wide["kept"]
+    return wide[["table", "read", "lost", "kept"]].reset_index(drop=True)
+
+
+def losses(tables: Tables) -> pd.DataFrame:
+    """Rows left out, a row a reason: ``table, reason, rows``."""
+    frame = tables.accounting
+    return frame[~frame["reason"].isin(["read", "kept"])].reset_index(drop=True)
+
+
+def notices(tables: Tables) -> pd.DataFrame:
+    """What is worth knowing though nothing was refused: ``table, rule, rows, total_rows``."""
+    found = [(each.table, each.rule, each.count, each.total) for each in tables.notices]
+    frame = pd.DataFrame(found, columns=["table", "rule", "rows", "total_rows"])
+    counted = frame["total_rows"] > 0
+    return frame.assign(rows=frame["rows"].where(counted), total_rows=frame["total_rows"].where(counted))
+
+
+def span(tables: Tables, panel: Panel, language: Language) -> pd.DataFrame:
+    """From when to when, in what currency and by which rule: ``fact, content``."""
+    first, last = window(panel)
+    rule = f"retention {panel.retention}" if panel.retention else "no retention rule"
+    rows = [
+        ("last event", language.date(tables.data_end) if tables.data_end else language.text("format.missing")),
+        ("first day", language.date(first)),
+        ("last day of outcomes", language.date(last)),
+        ("retention rule", language.text(f"nb.code.{rule.replace(' ', '_')}")),
+        ("currency", tables.config.currency or language.text("format.missing")),
+        ("customers active at the end", language.number(panel.active["weight"].sum())),
+    ]
+    return pd.DataFrame(rows, columns=["fact", "content"])
+
+
+def coverage(panel: Panel) -> pd.DataFrame:
+    """Customers at risk and those who answered by quarter: ``period, customers, answered, share_answered, retained``."""
+    base = panel.base[panel.base["level"] == ""]
+    sizes = base[base["column"] == "log_tenure"].set_index("period")["n"]
+    kept = base[base["column"] == "retained"].set_index("period")["mean"]
+    answered = panel.rows.groupby("period").size() if panel.metrics else pd.Series(0, index=sizes.index)
+    answered = answered.reindex(sizes.index, fill_value=0)
+    frame = pd.DataFrame({"customers": sizes, "answered": answered, "share_answered": answered / sizes})
+    frame = frame.assign(retained=kept).rename_axis("period").reset_index()
+    return frame.assign(period=[periods.label(int(index), panel.period) for index in frame["period"]])
+
+
+def data_checks(tables: Tables, panel: Panel) -> pd.DataFrame:
+    """Whether a score can be linked to what customers did next: ``check, verdict, number, advice``."""
+    cover = coverage(panel)
+    share = float(cover["share_answered"].mean())
+    customers = int(panel.rows["customer"].nunique()) if panel.metrics else 0
+    quarters = int((cover["answered"] > 0).sum())
+    lost = float(tables_read(tables)["lost"].sum() / max(tables_read(tables)["read"].sum(), 1))
+    timing = "fail" if panel.timing != "before" else "pass"
+    rows: list[Check] = [
+        ("rows left out", "pass" if lost < LOW_SHARE else "warn", lost, "share of all rows read"),
+        (
+            "retention rule",
+            "pass" if panel.retention else "warn",
+            float(bool(panel.retention)),
+            "declared in dataset.yaml",
+        ),
+    ]
+    if panel.metrics:
+        rows += [
+            (
+                "score before outcome",
+                timing,
+                float(timing == "pass"),
+                "answers are dated before what they are linked to",
+            ),
+            (
+                "customers with answer and outcome",
+                "pass" if customers >= FEWEST_CUSTOMERS else "fail",
+                float(customers),
+                f"at least {FEWEST_CUSTOMERS}",
+            ),
+            (
+                "quarters with answers",
+                "pass" if quarters >= FEWEST_QUARTERS else "warn",
+                float(quarters),
+                f"{FEWEST_QUARTERS} or more show seasons and how a gain fades",
+            ),
+            (
+                "customers who answer in a quarter",
+                "pass" if share >= LOW_SHARE else "warn",
+                share,
+                "share of those at risk; the silent are stood for by weights",
+            ),
+        ]
+    else:
+        rows.append(
+            ("answers", "fail", 0.0, "without a table surveys no score can be linked; value still can be estimated")
+        )
+    return pd.DataFrame(rows, columns=["check", "verdict", "number", "advice"])
+
+
+def files_read(tables: Tables) -> pd.DataFrame:
+    """Files behind the page: ``file, bytes, sha256`` (its first 16 signs)."""
+    hashes = tables.hashes()
+    rows = [(each.name, each.bytes, hashes[each.name][:16]) for each in tables.inputs]
+    return pd.DataFrame(rows, columns=["file", "bytes", "sha256"])
+
+
+def scores_by_quarter(tables: Tables, metrics: Sequence[str]) -> pd.DataFrame | str:
+    """Each score by quarter with its interval, n and response rate."""
+    return _joined([results.score(tables, metric, period="quarter") for metric in metrics])
+
+
+def score_by_quarter(tables: Tables, metric: str) -> pd.DataFrame | str:
+    """One score by quarter, for a figure."""
+    return _joined([results.score(tables, metric, period="quarter")])
+
+
+def scores_by(tables: Tables, metrics: Sequence[str], columns: Sequence[str]) -> pd.DataFrame | str:
+    """Each score by one column at a time: ``segment_of, level`` and the score's own columns."""
+    found: list[pd.DataFrame] = []
+    for column in columns:
+        for metric in metrics:
+            result = results.score(tables, metric, by=column)
+            if not isinstance(result, str):
+                frame = result.tidy().rename(columns={column: "level"})
+                found.append(frame.assign(segment_of=column, level=frame["level"].astype("object")))
+    return pd.concat(found, ignore_index=True) if found else results.NO_ANSWERS
+
+
+def asked_at(tables: Tables, names: Sequence[str]) -> list[str]:
+    """Which of the columns the surveys have."""
+    return [] if tables.surveys is None else [n for n in names if n in tables.surveys.collect_schema().names()]
+
+
+def distribution(tables: Tables, metric: str) -> pd.DataFrame | str:
+    """Number of answers at each point of the scale: ``score, n``."""
+    if tables.surveys is None or not metric:
+        return results.NO_ANSWERS
+    rows = tables.surveys.filter((nw.col("metric") == metric) & ~nw.col("score").is_null())
+    frame: pd.DataFrame = rows.group_by("score").agg(n=nw.len()).collect("pandas").to_native()
+    return frame.sort_values("score", ignore_index=True)
+
+
+def changes(tables: Tables, panel: Panel) -> pd.DataFrame | str:
+    """Change of each score between the last two quarters with its interval and the smallest detectable change."""
+    last = periods.label(panel.last_period, panel.period)
+    return _joined([results.change(tables, metric, last) for metric in panel.metrics])  # type: ignore[arg-type]
+
+
+def base_by_quarter(panel: Panel) -> pd.DataFrame:
+    """What all customers at risk did in the next quarter: ``period, customers, retained, orders, revenue, margin``."""
+    base = panel.base[panel.base["level"] == ""]
+    wide = base.pivot_table(index="period", columns="column", values="mean")
+    sizes = base[base["column"] == "log_tenure"].set_index("period")["n"].rename("customers")
+    columns = [name for name in ("retained", "orders", "revenue", "margin") if name in wide]
+    frame = pd.concat([sizes, wide[columns]], axis=1).rename_axis("period").reset_index()
+    frame["period"] = [periods.label(int(index), panel.period) for index in frame["period"]]
+    return frame.dropna(axis=1, how="all")
+
+
+def curve(fitted: Linkage | str) -> pd.DataFrame | str:
+    """Observed and fitted outcome by answer."""
+    return fitted if isinstance(fitted, str) else fitted.curve()
+
+
+def checks(result: Linkage | CustomerValue | BusinessCase | str) -> pd.DataFrame | str:
+    """Checks of a result: ``check, verdict, number, advice``."""
+    if isinstance(result, str):
+        return result
+    frame = result.checks().rename(columns={"name": "check"})
+    return frame[["check", "verdict", "number", "advice"]]
+
+
+def ratios(estimates: Estimates, outcome: str) -> pd.DataFrame | str:
+    """Odds ratio (retention) or rate ratio of one point: ``exposure, method, estimate, conf_low, conf_high, unit``."""
+    rows = []
+    for exposure, found in estimates.linkages.items():
+        for method in ("raw", "adjusted"):
+            fitted = found.get((outcome, method), "")
+            if isinstance(fitted, Linkage) and fitted.fitted.family != "gaussian":
+                row = fitted.tidy().set_index("term").loc[exposure]
+                limits = {name: float(np.exp(row[name])) for name in ("estimate", "conf_low", "conf_high")}
+                shown = "firth" if fitted.separated else method
+                rows.append({"exposure": exposure, "method": shown, **limits, "unit": "ratio per point"})
+    return pd.DataFrame(rows) if rows else results.reason(results.linkage(estimates, outcome))
+
+
+def effects(estimates: Estimates, outcome: str) -> pd.DataFrame | str:
+    """Average change of an outcome per point: a row a score and a way of comparing."""
+    return results.effects(estimates, outcome)
+
+
+def bands(panel: Panel, exposure: str) -> pd.DataFrame | str:
+    """What retained customers of each score band bought in the next quarter, frequency × value = revenue.
+
+    Columns ``band, n`` (answers), ``orders`` (purchase frequency), ``revenue_per_order`` (average transaction value),
+    ``revenue, margin`` (per customer).
+    """
+    if not exposure:
+        return results.NO_ANSWERS
+    rows = panel.rows[panel.rows[exposure].notna() & (panel.rows["retained"].fillna(1.0) > 0)]
+    if rows["orders"].isna().all():
+        return "the data have no orders after the answers"
+    answered = replace(panel, active=rows.rename(columns={exposure: f"last_{exposure}"}))
+    grouped = rows.assign(band=score_bands(answered, exposure)).groupby("band", observed=True)
+    frame = grouped[["orders", "revenue", "margin"]].mean().assign(n=grouped.size())
+    frame["revenue_per_order"] = (frame["revenue"] / frame["orders"]).where(frame["orders"] > 0)
+    columns = ["band", "n", "orders", "revenue_per_order", "revenue", "margin"]
+    return frame.rename_axis("band").reset_index().astype({"band": str})[columns]
+
+
+def values(value: CustomerValue | str) -> pd.DataFrame | str:
+    """Value per customer and band, and of one point, with ranges."""
+    return value if isinstance(value, str) else value.tidy()
+
+
+def path(value: CustomerValue | str) -> pd.DataFrame | str:
+    """Survival, orders, margin per order and margin by quarter ahead."""
+    return value if isinstance(value, str) else value.path()
+
+
+def persistence(value: CustomerValue | str) -> pd.DataFrame | str:
+    """How long an answer lasts: share of its distance from the mean that is left, by quarters later."""
+    if isinstance(value, str):
+        return value
+    if value.persistence is None:
+        return value.reason or "too few customers answered in four quarters or more to see how a gain fades"
+    later = np.arange(1, min(value.horizon_quarters, 8) + 1)
+    kept = value.persistence.correlation(later.astype(float))
+    return pd.DataFrame({"quarter": later, "share": kept})
+
+
+def assumptions(case: Case | str, language: Language) -> pd.DataFrame | str:
+    """What is stated for each programme, as text: ``programme, fact, content``."""
+    if isinstance(case, str):
+        return case
+    rows = [(each.name, fact, content) for each in case.programmes for fact, content in _stated(each, language)]
+    return pd.DataFrame(rows, columns=["programme", "fact", "content"])
+
+
+def costs(case: Case | str) -> pd.DataFrame | str:
+    """Costs as stated: ``programme, category, kind, month, until_month, amount, total, beneficiary``."""
+    if isinstance(case, str):
+        return case
+    rows = [
+        {
+            "programme": programme.name,
+            "category": cost.category,
+            "kind": cost.kind or "",
+            "month": cost.month,
+            "until_month": cost.months[-1],
+            "amount": cost.amount,
+            "total": cost.amount * len(cost.months),
+            "beneficiary": cost.beneficiary or "",
+        }
+        for programme in case.programmes
+        for cost in programme.costs
+    ]
+    return pd.DataFrame(rows)
+
+
+def cash_flows(decision: BusinessCase | str) -> pd.DataFrame | str:
+    """Cash flows by month of the total, or of the only programme."""
+    if isinstance(decision, str):
+        return decision
+    frame = decision.cash_flows()
+    return frame[frame["programme"] == decision.whole.programme].reset_index(drop=True)
+
+
+def by_year(decision: BusinessCase | str) -> pd.DataFrame | str:
+    """Cost of each year and what has come in, net, by its end: ``year, cost, low, median, high, unit``."""
+    flows = cash_flows(decision)
+    if isinstance(flows, str) or isinstance(decision, str):
+        return results.reason(flows)
+    year = (flows["month"] - 1).clip(lower=0) // MONTHS_OF_A_YEAR + 1
+    grouped = flows.groupby(year.rename("year"))
+    ends = grouped[["cumulative_low", "cumulative_median", "cumulative_high"]].last()
+    ends.columns = pd.Index(["low", "median", "high"])
+    frame = ends.assign(cost=grouped["cost"].sum(), unit=decision.case.currency).reset_index()
+    return frame[["year", "cost", "low", "median", "high", "unit"]]
+
+
+def measures(decision: BusinessCase | str, scenario: str = "base") -> pd.DataFrame | str:
+    """Figures to decide on: ``programme, measure, low, median, high, unit``."""
+    if isinstance(decision, str):
+        return decision
+    frame = decision.tidy()
+    whole = frame[(frame["programme"] == decision.whole.programme) & (frame["scenario"] == scenario)]
+    left_out = ["irr_count", "mirr", "roi_undiscounted", "p_payback_within_horizon", "break_even_multiple"]
+    kept = whole[~whole["measure"].isin(left_out)].reset_index(drop=True)
+    return kept.assign(unit=kept["unit"].where(kept["unit"] != "probability", "likelihood"))
+
+
+def scenarios(decision: BusinessCase | str) -> pd.DataFrame | str:
+    """All measures in all scenarios."""
+    return decision if isinstance(decision, str) else decision.tidy()
+
+
+def tornado(decision: BusinessCase | str) -> pd.DataFrame | str:
+    """Net present value with each input at its 10 and 90 %."""
+    return decision if isinstance(decision, str) else decision.tornado()
+
+
+def two_keys(decision: BusinessCase | str) -> pd.DataFrame | str:
+    """Both keys of a programme, what customers say and money: ``check, verdict, number, advice``."""
+    if isinstance(decision, str):
+        return decision
+    case = decision.case
+    rows: list[Check] = []
+    for programme in case.programmes:
+        shown = programme.evidence in STRONG and programme.score_gain.low > 0
+        verdict = "pass" if shown else "warn" if programme.score_gain.low > 0 else "fail"
+        rows.append(
+            ("measure: " + programme.id, verdict, programme.score_gain.low, "score gain at its low end, points")
+        )
+    chance = float(decision.glance()["p_npv_positive"].iloc[0])
+    verdict = "pass" if chance >= 0.95 else "warn" if chance > 0.05 else "fail"
+    rows.append(("money", verdict, chance, "share of draws with a positive net present value"))
+    return pd.DataFrame(rows, columns=["check", "verdict", "number", "advice"])
+
+
+def _stated(programme: Programme, language: Language) -> list[tuple[str, str]]:
+    gain, missing = programme.score_gain, language.text("format.missing")
+    ends = language.interval(gain.low, gain.high, "points", 2)
+    stated = [
+        ("score gain", language.text("nb.gain", mode=language.points(gain.mode, 2), interval=ends)),
+        ("reach", language.percent(programme.reach, 0)),
+        ("ramp", _months(programme.ramp_months, language)),
+        (
+            "half life",
+            language.text("nb.never")
+            if programme.half_life_months == "never"
+            else _months(programme.half_life_months, language),
+        ),
+        ("evidence", language.evidence(programme.evidence)),
+        ("source", programme.source or missing),
+        ("intent", programme.intent or missing),
+        ("owner", programme.owner or missing),
+        ("touchpoint", programme.touchpoint or missing),
+    ]
+    return stated
+
+
+def _months(months: float | str, language: Language) -> str:
+    number = float(months)
+    return language.text("nb.months", number=language.number(number, 0 if number.is_integer() else 1))
+
+
+def _joined(found: Sequence[object]) -> pd.DataFrame | str:
+    """Tidy frames of the results that exist, below each other; the first reason where none does."""
+    frames = [each.tidy() for each in found if not isinstance(each, str)]  # type: ignore[attr-defined]
+    if frames:
+        return pd.concat(frames, ignore_index=True)
+    return next((each for each in found if isinstance(each, str)), results.NO_ANSWERS)

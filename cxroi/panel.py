@@ -35,6 +35,20 @@ HISTORY = (
     "log_margin_before",
     "periods_since_order",
 )
+SCORE_COLUMNS = ("{}", "{}_answers", "last_{}", "{}_age")
+TAKEN_NAMES = frozenset(
+    (
+        *OUTCOMES,
+        *HISTORY,
+        *(name.format(metric) for name in SCORE_COLUMNS for metric in METRICS),
+        *"customer_id joined_on left_on customer period period_start period_end period_label joined left was_active at_risk weight position".split(),
+        *"tenure orders_now margin_now orders_before margin_before periods_before".split(),
+        *"orders_now_net orders_before_net basket_net".split(),
+        *"orders_so_far margin_so_far last_ordered next_orders next_revenue next_margin".split(),
+        *"first_order_at last_order_at ordered_until next_order_at active_since window_ends window_over".split(),
+        *"band share n".split(),
+    )
+)
 DAYS_OF_GRACE = 7
 ACTIVE_ROWS = 200_000
 NO_EARLIER_ORDER, NEVER = dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1)
@@ -121,8 +135,10 @@ def build_panel(tables: Tables, *, period: periods.Period = "quarter", last_peri
     Raises
     ------
     InputError
-        If the period asked for is not over in the data, or no answer is left with an outcome after it.
+        If the period asked for is not over in the data, no answer is left with an outcome after it, or a control has
+        the name of one of the panel's own columns.
     """
+    _refuse_taken_names(tables)
     if tables.outcomes is not None:
         return _panel_from_outcomes(tables, period)
     last = last_complete_period(tables, period, last_period)
@@ -199,6 +215,16 @@ def _common(tables: Tables, period: periods.Period, last: int) -> dict[str, Any]
         "value_terms": _value_terms(tables),
         "retention": _retention_rule(tables),
     }
+
+
+def _refuse_taken_names(tables: Tables) -> None:
+    taken = [name for name in _declared(tables) if name.casefold() in TAKEN_NAMES]
+    if taken:
+        raise InputError(
+            f"a control or segment must not have the name of a column of the panel; {', '.join(taken)} has. Give it another "
+            f"name in dataset.yaml, for example tables: {{customers: {{columns: {{{taken[0]}_declared: {taken[0]}}}}}}}, "
+            "and list that one, or leave it out of controls and segments."
+        )
 
 
 def _declared(tables: Tables) -> list[str]:
@@ -384,10 +410,14 @@ def _calendar(tables: Tables, indices: Sequence[int], period: periods.Period) ->
         after = pd.Series(
             pd.to_datetime([periods.start(index + 1, period) for index in indices]).astype("datetime64[us]")
         )
+        following = pd.Series(
+            pd.to_datetime([periods.start(index + 2, period) for index in indices]).astype("datetime64[us]")
+        )
         frame["active_since"] = after - window
-        frame["window_ends"] = after + window
+        # who orders in the next period has stayed, however short the window
+        frame["window_ends"] = np.maximum(after + window, following)
         assert tables.data_end is not None
-        frame["window_over"] = (after + window <= pd.Timestamp(tables.data_end) + pd.Timedelta(days=1)).astype(np.int64)
+        frame["window_over"] = (frame["window_ends"] <= pd.Timestamp(tables.data_end) + pd.Timedelta(days=1)).astype(np.int64)
     return frame
 
 
@@ -505,7 +535,7 @@ def _typed(rows: pd.DataFrame, declared: Sequence[str]) -> pd.DataFrame:
     """Numbers as float64, declared text as category, counts and codes as int64."""
     rows = rows.copy()
     for column in rows.columns:
-        if column in ("customer", "period") or column.endswith("_answers"):
+        if column in ("customer", "period", *(f"{metric}_answers" for metric in METRICS)):
             rows[column] = rows[column].astype(np.int64)
         elif column in declared and not pd.api.types.is_numeric_dtype(rows[column]):
             rows[column] = rows[column].astype("object").astype("category")

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import narwhals as nw
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from cxroi import periods
 from cxroi.errors import InputError
@@ -35,22 +36,33 @@ HISTORY = (
     "log_margin_before",
     "periods_since_order",
 )
+KNOWN = ("tenure", "orders_now", "margin_now", "orders_before", "margin_before", "periods_before")
+SCORED = tuple(name for metric in METRICS for name in (metric, f"{metric}_answers"))
 SCORE_COLUMNS = ("{}", "{}_answers", "last_{}", "{}_age")
 TAKEN_NAMES = frozenset(
     (
         *OUTCOMES,
         *HISTORY,
         *(name.format(metric) for name in SCORE_COLUMNS for metric in METRICS),
-        *"customer_id joined_on left_on customer period period_start period_end period_label joined left was_active at_risk weight position".split(),
-        *"tenure orders_now margin_now orders_before margin_before periods_before".split(),
-        *"orders_now_net orders_before_net basket_net".split(),
-        *"orders_so_far margin_so_far last_ordered next_orders next_revenue next_margin".split(),
-        *"first_order_at last_order_at ordered_until next_order_at active_since window_ends window_over".split(),
-        *"band share n".split(),
+        *("customer_id", "joined_on", "left_on", "customer", "period", "period_start", "period_end", "period_label"),
+        *("joined", "left", "was_active", "at_risk", "weight", "position"),
+        *["tenure", "orders_now", "margin_now", "orders_before", "margin_before", "periods_before"],
+        *["orders_now_net", "orders_before_net", "basket_net"],
+        *["orders_so_far", "margin_so_far", "last_ordered", "next_orders", "next_revenue", "next_margin"],
+        *[
+            "first_order_at",
+            "last_order_at",
+            "ordered_until",
+            "next_order_at",
+            "active_since",
+            "window_ends",
+            "window_over",
+        ],
+        *["band", "share", "n"],
     )
 )
 DAYS_OF_GRACE = 7
-ACTIVE_ROWS = 200_000
+BASE_CUSTOMERS = 250_000  # above, the base is a systematic sample of about this many
 NO_EARLIER_ORDER, NEVER = dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1)
 MONEY_DIGITS = 4  # sums of money are rounded so that the order of summation cannot show
 
@@ -69,7 +81,7 @@ class Panel:
     base : DataFrame
         ``period, column, level, n, mean, mean_square`` over *all* customers at risk, answered or not.
     active : DataFrame
-        Customers active at the end of the last period (a systematic sample above 200,000, each standing for
+        Customers active at the end of the last period (above 250,000 customers of a systematic sample, each standing for
         ``weight`` customers) with the same controls, last answers ``last_nps …`` and ``nps_age …`` (periods since
         that answer).
     accounting : DataFrame
@@ -142,65 +154,52 @@ def build_panel(tables: Tables, *, period: periods.Period = "quarter", last_peri
     if tables.outcomes is not None:
         return _panel_from_outcomes(tables, period)
     last = last_complete_period(tables, period, last_period)
-    activity = tables.materialise(_activity(tables, period))
-    first = _first_period(activity)
-    grid = tables.materialise(_grid(tables, activity, period, (first, last)))
+    every = -(-_row_count(tables.customers) // BASE_CUSTOMERS)
+    scope = tables.materialise(_scope(tables, period, every))
+    activity = tables.materialise(_activity(tables, scope if every > 1 else None, period))
+    span = (_first_period(activity), last)
+    grid = tables.materialise(_grid(tables, scope, activity, period, span))
+    scale = _money_scale(activity)
+    in_base = grid.filter((nw.col("in_base") == 1) & (nw.col("at_risk") == 1))
+    followed = _described(tables, in_base.filter(nw.col("period") < last), span, scale)
+    at_end = _described(tables, in_base.filter(nw.col("period") == last), span, scale)
+    declared = _declared(tables)
+    common = _common(tables, period, last) | {"base": _base(followed, declared)}
     if tables.surveys is None:
-        return _panel_without_answers(tables, grid, period, last)
-    classified = _classified_answers(tables, period, (first, last))
-    used = classified.filter(nw.col("reason") == "kept")
-    answers = _wide_answers(used, tables)
+        rows = _coded(_collect(followed, ["customer_id", "period"]))
+        stages = [("customers", "looked at: one in every", every), ("panel", "rows", len(rows))]
+        return Panel(
+            rows=_typed(rows, declared),
+            active=_active(at_end, None, (), every, declared),
+            accounting=pd.DataFrame(stages, columns=["stage", "reason", "rows"]),
+            timing="before",
+            metrics=(),
+            score_ranges={},
+            **common,
+        )
     metrics = _metrics(tables)
-    joined = grid.filter(nw.col("period") < last).join(answers, on=["customer_id", "period"], how="inner")
-    rows = _collect(joined.filter(nw.col("was_active") == 1).drop("was_active", "at_risk"), ["customer_id", "period"])
-    inactive = _count(joined.filter(nw.col("was_active") == 0), [f"{metric}_answers" for metric in metrics])
+    classified = _classified_answers(tables, period, span)
+    kept = classified.filter(nw.col("reason") == "kept")
+    answers = tables.materialise(_mean_answers(kept, ["customer_id", "period"], metrics))
+    linked = grid.filter(nw.col("period") < last).join(answers, on=["customer_id", "period"], how="inner")
+    rows = _collect(
+        _described(tables, linked.filter(nw.col("was_active") == 1), span, scale), ["customer_id", "period"]
+    )
+    inactive = _count(linked.filter(nw.col("was_active") == 0), [f"{metric}_answers" for metric in metrics])
     if rows.empty:
         raise InputError(
             f"a panel must have answers followed by a complete {period} of outcomes; none is left. "
             f"The last {period} that is over in the data is {periods.label(last, period)}: answers must be dated before it."
         )
-    rows.insert(0, "customer", pd.factorize(rows["customer_id"], sort=True)[0].astype(np.int64))
     answered = int(rows[[f"{metric}_answers" for metric in metrics]].to_numpy().sum())
     return Panel(
-        rows=_typed(rows.drop(columns="customer_id"), _declared(tables)),
-        base=_base(grid.filter((nw.col("at_risk") == 1) & (nw.col("period") < last)), _declared(tables)),
-        active=_active(tables, grid, last, answers),
+        rows=_typed(_coded(rows), declared),
+        active=_active(at_end, answers, metrics, every, declared),
         accounting=_accounting(classified, answered, inactive, len(rows), period),
         timing="before",
         metrics=metrics,
         score_ranges=_score_ranges(tables, metrics),
-        **_common(tables, period, last),
-    )
-
-
-def _panel_without_answers(tables: Tables, grid: Frame, period: periods.Period, last: int) -> Panel:
-    """The base alone, for a company without surveys: rows are a systematic sample of its customer-periods."""
-    at_risk = grid.filter((nw.col("at_risk") == 1) & (nw.col("period") < last))
-    count = int(at_risk.select(nw.len()).collect()["len"][0])
-    if count == 0:
-        raise InputError(
-            f"a panel must have customers at risk in a {period} that is followed by a complete one; none is left."
-        )
-    every = -(-count // ACTIVE_ROWS)
-    sample = at_risk
-    if every > 1:
-        customers = at_risk.select("customer_id").unique().with_row_index("position", order_by="customer_id")
-        sample = at_risk.join(
-            customers.filter(nw.col("position") % every == 0).drop("position"), on="customer_id", how="inner"
-        )
-    rows = _collect(sample.drop("was_active", "at_risk"), ["customer_id", "period"])
-    rows.insert(0, "customer", pd.factorize(rows["customer_id"], sort=True)[0].astype(np.int64))
-    stages = [("customer-periods", "at risk", count), ("customer-periods", "left out of the sample", len(rows) - count)]
-    accounting = pd.DataFrame([*stages, ("panel", "rows", len(rows))], columns=["stage", "reason", "rows"])
-    return Panel(
-        rows=_typed(rows.drop(columns="customer_id"), _declared(tables)),
-        base=_base(at_risk, _declared(tables)),
-        active=_active(tables, grid, last, None),
-        accounting=accounting,
-        timing="before",
-        metrics=(),
-        score_ranges={},
-        **_common(tables, period, last),
+        **common,
     )
 
 
@@ -284,9 +283,31 @@ def _period_of(column: str, period: periods.Period, *, missing: dt.datetime | No
     return year * 4 + (month - 1) // 3 if period == "quarter" else year * 12 + month - 1
 
 
-def _activity(tables: Tables, period: periods.Period) -> Frame:
+def _row_count(frame: Frame) -> int:
+    return int(frame.select(nw.len()).collect()["len"][0])
+
+
+def _scope(tables: Tables, period: periods.Period, every: int) -> Frame:
+    """Customers that the panel looks at: all, or where they are very many a systematic sample and everybody who answered."""
+    customers = _span(tables, period)
+    if every == 1:
+        return customers.with_columns(in_base=nw.lit(1))
+    customers = customers.with_row_index("position", order_by="customer_id").with_columns(
+        in_base=nw.when(nw.col("position") % every == 0).then(1).otherwise(0)
+    )
+    if tables.surveys is None:
+        return customers.filter(nw.col("in_base") == 1).drop("position")
+    answered = tables.surveys.filter(~nw.col("score").is_null()).select("customer_id").unique()
+    joined = customers.join(answered.with_columns(answered=nw.lit(1)), on="customer_id", how="left")
+    return joined.filter((nw.col("in_base") == 1) | (nw.col("answered") == 1)).drop("position", "answered")
+
+
+def _activity(tables: Tables, scope: Frame | None, period: periods.Period) -> Frame:
     """Orders, revenue and margin per customer × period, from one pass over the transactions."""
     assert tables.transactions is not None
+    transactions = tables.transactions
+    if scope is not None:
+        transactions = transactions.join(scope.select("customer_id"), on="customer_id", how="semi")
     bought = nw.col("amount") > 0
     sums = [nw.col("orders").sum(), nw.col("revenue").sum(), nw.col("margin").sum()]
     columns = {"orders": nw.when(bought).then(1).otherwise(0), "revenue": nw.col("amount")}
@@ -297,7 +318,7 @@ def _activity(tables: Tables, period: periods.Period) -> Frame:
             nw.col("ordered_at").max().alias("last_order_at"),
         ]
     summed = (
-        tables.transactions.with_columns(period=_period_of("occurred_at", period), **columns)
+        transactions.with_columns(period=_period_of("occurred_at", period), **columns)
         .group_by("customer_id", "period")
         .agg(*sums)
     )
@@ -310,29 +331,23 @@ def _first_period(activity: Frame) -> int:
 
 
 def _span(tables: Tables, period: periods.Period) -> Frame:
-    """Customers with the periods of joining and leaving and the declared columns."""
-    columns = ["customer_id", *dict.fromkeys([*tables.controls, *tables.segments])]
-    present = tables.customers.collect_schema().names()
+    """Customers with the periods of joining and leaving."""
     frame = tables.customers.with_columns(joined=_period_of("joined_on", period))
-    if "left_on" in present:
+    if "left_on" in tables.customers.collect_schema().names():
         frame = frame.with_columns(left=_period_of("left_on", period, missing=NEVER))
-        columns += ["left_on"]
-    else:
-        frame = frame.with_columns(left=nw.lit(None, nw.Float64))
-    return frame.select(*columns, "joined", "left")
+        return frame.select("customer_id", "left_on", "joined", "left")
+    return frame.with_columns(left=nw.lit(None, nw.Float64)).select("customer_id", "joined", "left")
 
 
-def _grid(tables: Tables, activity: Frame, period: periods.Period, span: tuple[int, int]) -> Frame:
-    """One row per customer × period from joining to leaving, with controls known then and outcomes of the next period."""
+def _grid(tables: Tables, scope: Frame, activity: Frame, period: periods.Period, span: tuple[int, int]) -> Frame:
+    """One row per customer × period from joining to leaving: what was bought so far, and what in the next period."""
     first, last = span
     indices = list(range(first, last + 1))
     if _retention_rule(tables) == "repurchase":  # the window may reach into the periods after the last one
         assert tables.data_end is not None
         indices = list(range(first, periods.containing(tables.data_end, period) + 1))
     calendar = tables.frame(_calendar(tables, indices, period))
-    customers = _span(tables, period).filter(
-        (nw.col("joined") <= last) & (nw.col("left").is_null() | (nw.col("left") >= first))
-    )
+    customers = scope.filter((nw.col("joined") <= last) & (nw.col("left").is_null() | (nw.col("left") >= first)))
     lived = (nw.col("joined") <= nw.col("period")) & (nw.col("left").is_null() | (nw.col("left") >= nw.col("period")))
     grid = (
         customers.join(calendar, how="cross")
@@ -342,62 +357,65 @@ def _grid(tables: Tables, activity: Frame, period: periods.Period, span: tuple[i
         # never null: a running maximum is null wherever its own cell is
         .with_columns(ordered_in=nw.when(nw.col("orders") > 0).then(nw.col("period")).otherwise(0))
     )
-    by = {"partition_by": "customer_id", "order_by": "period"}
     grid = grid.with_columns(
-        orders_so_far=nw.col("orders").cum_sum().over(by["partition_by"], order_by=by["order_by"]),
-        margin_so_far=nw.col("margin").cum_sum().over(by["partition_by"], order_by=by["order_by"]),
-        last_ordered=nw.col("ordered_in").cum_max().over(by["partition_by"], order_by=by["order_by"]),
-        next_orders=nw.col("orders").shift(-1).over(by["partition_by"], order_by=by["order_by"]),
-        next_revenue=nw.col("revenue").shift(-1).over(by["partition_by"], order_by=by["order_by"]),
-        next_margin=nw.col("margin").shift(-1).over(by["partition_by"], order_by=by["order_by"]),
+        orders_so_far=_along(nw.col("orders").cum_sum()),
+        margin_so_far=_along(nw.col("margin").cum_sum()),
+        last_ordered=_along(nw.col("ordered_in").cum_max()),
+        next_orders=_along(nw.col("orders").shift(-1)),
+        next_revenue=_along(nw.col("revenue").shift(-1)),
+        next_margin=_along(nw.col("margin").shift(-1)),
     )
-    grid = _with_retention(tables, grid)
-    scale = _money_scale(activity)
-    known_since = nw.max_horizontal(nw.col("joined"), nw.lit(first))
+    return _with_retention(tables, grid).select(
+        "customer_id",
+        "period",
+        "joined",
+        "in_base",
+        "was_active",
+        "at_risk",
+        "retained",
+        "orders",
+        "margin",
+        "orders_so_far",
+        "margin_so_far",
+        "last_ordered",
+        "next_orders",
+        "next_revenue",
+        "next_margin",
+    )
+
+
+def _along(expression: nw.Expr) -> nw.Expr:
+    """The expression over each customer's periods in order."""
+    return expression.over("customer_id", order_by="period")
+
+
+def _described(tables: Tables, grid: Frame, span: tuple[int, int], scale: float) -> Frame:
+    """Rows of the grid with controls known at the end of the period, and outcomes of the next one."""
+    known_since = nw.max_horizontal(nw.col("joined"), nw.lit(span[0]))
     before = nw.col("period") - known_since
-    return (
-        grid.with_columns(
-            tenure=(nw.col("period") - nw.col("joined")).cast(nw.Float64),
-            orders_now=nw.col("orders").cast(nw.Float64),
-            margin_now=nw.col("margin"),
-            periods_before=before.cast(nw.Float64),
-            orders_before=nw.when(before > 0)
-            .then((nw.col("orders_so_far") - nw.col("orders")) / before)
-            .otherwise(0.0),
-            margin_before=nw.when(before > 0)
-            .then((nw.col("margin_so_far") - nw.col("margin")) / before)
-            .otherwise(0.0),
-            periods_since_order=(nw.col("period") - nw.max_horizontal(nw.col("last_ordered"), known_since - 1)).cast(
-                nw.Float64
-            ),
-        )
-        .with_columns(
-            log_tenure=(nw.col("tenure") + 1).log(),
-            log_orders_now=(nw.col("orders_now") + 1).log(),
-            log_orders_before=(nw.col("orders_before") + 1).log(),
-            log_margin_now=_signed_log("margin_now", scale),
-            log_margin_before=_signed_log("margin_before", scale),
-            orders=nw.when(nw.col("retained") == 0)
-            .then(0.0)
-            .otherwise(nw.col("next_orders").fill_null(0).cast(nw.Float64)),
-            revenue=nw.when(nw.col("retained") == 0).then(0.0).otherwise(nw.col("next_revenue").fill_null(0.0)),
-            margin=nw.when(nw.col("retained") == 0).then(0.0).otherwise(nw.col("next_margin").fill_null(0.0)),
-        )
-        .select(
-            "customer_id",
-            "period",
-            "was_active",
-            "at_risk",
-            *OUTCOMES,
-            "tenure",
-            "orders_now",
-            "margin_now",
-            "orders_before",
-            "margin_before",
-            "periods_before",
-            *HISTORY,
-            *dict.fromkeys([*tables.controls, *tables.segments]),
-        )
+    gone = nw.col("retained") == 0
+    since = nw.col("period") - nw.max_horizontal(nw.col("last_ordered"), known_since - 1)
+    grid = grid.with_columns(
+        tenure=(nw.col("period") - nw.col("joined")).cast(nw.Float64),
+        orders_now=nw.col("orders").cast(nw.Float64),
+        margin_now=nw.col("margin"),
+        periods_before=before.cast(nw.Float64),
+        orders_before=nw.when(before > 0).then((nw.col("orders_so_far") - nw.col("orders")) / before).otherwise(0.0),
+        margin_before=nw.when(before > 0).then((nw.col("margin_so_far") - nw.col("margin")) / before).otherwise(0.0),
+        periods_since_order=since.cast(nw.Float64),
+    ).with_columns(
+        orders=nw.when(gone).then(0.0).otherwise(nw.col("next_orders").fill_null(0).cast(nw.Float64)),
+        revenue=nw.when(gone).then(0.0).otherwise(nw.col("next_revenue").fill_null(0.0)),
+        margin=nw.when(gone).then(0.0).otherwise(nw.col("next_margin").fill_null(0.0)),
+        log_tenure=(nw.col("tenure") + 1).log(),
+        log_orders_now=(nw.col("orders_now") + 1).log(),
+        log_orders_before=(nw.col("orders_before") + 1).log(),
+        log_margin_now=_signed_log("margin_now", scale),
+        log_margin_before=_signed_log("margin_before", scale),
+    )
+    scores = [column for column in grid.collect_schema().names() if column in SCORED]
+    return grid.select("customer_id", "period", *OUTCOMES, *KNOWN, *HISTORY, *scores).join(
+        tables.customers.select("customer_id", *_declared(tables)), on="customer_id", how="left"
     )
 
 
@@ -417,7 +435,9 @@ def _calendar(tables: Tables, indices: Sequence[int], period: periods.Period) ->
         # who orders in the next period has stayed, however short the window
         frame["window_ends"] = np.maximum(after + window, following)
         assert tables.data_end is not None
-        frame["window_over"] = (frame["window_ends"] <= pd.Timestamp(tables.data_end) + pd.Timedelta(days=1)).astype(np.int64)
+        frame["window_over"] = (frame["window_ends"] <= pd.Timestamp(tables.data_end) + pd.Timedelta(days=1)).astype(
+            np.int64
+        )
     return frame
 
 
@@ -508,11 +528,6 @@ def _classified_answers(tables: Tables, period: periods.Period, span: tuple[int,
     )
 
 
-def _wide_answers(used: Frame, tables: Tables) -> Frame:
-    """Mean answer and number of answers per customer × period, a column a metric."""
-    return _mean_answers(used, ["customer_id", "period"], _metrics(tables))
-
-
 def _mean_answers(answers: Frame, keys: Sequence[str], metrics: Sequence[str]) -> Frame:
     scores = {metric: nw.when(nw.col("metric") == metric).then(nw.col("score")) for metric in metrics}
     means = [nw.col(metric).mean() for metric in metrics]
@@ -522,8 +537,20 @@ def _mean_answers(answers: Frame, keys: Sequence[str], metrics: Sequence[str]) -
 
 
 def _collect(frame: Frame, order: Sequence[str]) -> pd.DataFrame:
-    fetched: pd.DataFrame = frame.collect("pandas").to_native()
+    """Fetch and sort; texts that repeat stay one text each on the way."""
+    table: pa.Table = frame.collect("pyarrow").to_native()
+    for position, column in enumerate(table.schema):
+        if column.name != "customer_id" and (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+            table = table.set_column(position, column.name, table.column(position).dictionary_encode())
+    fetched: pd.DataFrame = table.to_pandas()
     return fetched.sort_values(list(order), kind="stable", ignore_index=True)
+
+
+def _coded(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with a code in place of the customer's id."""
+    codes = pd.factorize(rows["customer_id"], sort=True)[0].astype(np.int64)
+    rows.insert(0, "customer", codes)
+    return rows.drop(columns="customer_id")
 
 
 def _count(frame: Frame, columns: Sequence[str]) -> int:
@@ -532,41 +559,40 @@ def _count(frame: Frame, columns: Sequence[str]) -> int:
 
 
 def _typed(rows: pd.DataFrame, declared: Sequence[str]) -> pd.DataFrame:
-    """Numbers as float64, declared text as category, counts and codes as int64."""
-    rows = rows.copy()
+    """Numbers as float64, declared text as category with sorted levels, counts and codes as int64."""
+    typed: dict[str, pd.Series] = {}
     for column in rows.columns:
+        values = rows[column]
         if column in ("customer", "period", *(f"{metric}_answers" for metric in METRICS)):
-            rows[column] = rows[column].astype(np.int64)
-        elif column in declared and not pd.api.types.is_numeric_dtype(rows[column]):
-            rows[column] = rows[column].astype("object").astype("category")
+            typed[column] = values.astype(np.int64)
+        elif column in declared and not pd.api.types.is_numeric_dtype(values):
+            text = values.astype("category").cat.rename_categories(str)
+            typed[column] = text.cat.set_categories(sorted(text.cat.categories))
         else:
-            rows[column] = rows[column].astype(np.float64)
-    return rows
+            typed[column] = values.astype(np.float64)
+    return pd.DataFrame(typed)
 
 
-def _active(tables: Tables, grid: Frame, last: int, answers: Frame | None) -> pd.DataFrame:
-    """Customers active at the end of the last period, with their last answers; a systematic sample where they are very many."""
-    now = grid.filter((nw.col("at_risk") == 1) & (nw.col("period") == last)).drop("was_active", "at_risk", *OUTCOMES)
-    count = int(now.select(nw.len()).collect()["len"][0])
-    every = -(-count // ACTIVE_ROWS)
-    if every > 1:
-        now = (
-            now.with_row_index("position", order_by="customer_id")
-            .filter(nw.col("position") % every == 0)
-            .drop("position")
-        )
-    for metric in _metrics(tables) if answers is not None else ():
+def _active(
+    at_end: Frame, answers: Frame | None, metrics: Sequence[str], every: int, declared: Sequence[str]
+) -> pd.DataFrame:
+    """Customers of the base active at the end of the last period, with their last answers and the answers' age."""
+    now = at_end
+    for metric in metrics:
         assert answers is not None
         given = answers.filter(~nw.col(metric).is_null())
         latest = given.group_by("customer_id").agg(nw.col("period").max())
-        latest = given.join(latest, on=["customer_id", "period"], how="inner").select(
-            "customer_id",
-            nw.col(metric).alias(f"last_{metric}"),
-            (nw.lit(last) - nw.col("period")).cast(nw.Float64).alias(f"{metric}_age"),
+        answer = given.join(latest, on=["customer_id", "period"], how="inner")
+        answer = answer.select(
+            "customer_id", nw.col(metric).alias(f"last_{metric}"), nw.col("period").alias("answered_in")
         )
-        now = now.join(latest, on="customer_id", how="left")
-    frame = _collect(now, ["customer_id"]).drop(columns="customer_id")
-    return _typed(frame.assign(weight=count / max(len(frame), 1)), _declared(tables))
+        now = (
+            now.join(answer, on="customer_id", how="left")
+            .with_columns((nw.col("period") - nw.col("answered_in")).cast(nw.Float64).alias(f"{metric}_age"))
+            .drop("answered_in")
+        )
+    frame = _collect(now, ["customer_id"]).drop(columns=["customer_id", *OUTCOMES])
+    return _typed(frame.assign(weight=float(every)), declared)
 
 
 def _base(at_risk: Frame, declared: Sequence[str]) -> pd.DataFrame:

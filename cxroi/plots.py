@@ -508,7 +508,9 @@ def scenarios(
         _need(rows)
         place = np.arange(len(rows))
         axes.axvline(0, color=INK, linewidth=0.9)
-        axes.barh(place, rows["median"], height=0.5, color=[TINT if value >= 0 else "#f8dfcf" for value in rows["median"]])
+        axes.barh(
+            place, rows["median"], height=0.5, color=[TINT if value >= 0 else "#f8dfcf" for value in rows["median"]]
+        )
         axes.hlines(place, rows["low"], rows["high"], color=BLUE, linewidth=2)
         axes.plot(rows["median"], place, "o", color=BLUE)
         for at, each in zip(place, rows.itertuples(), strict=True):
@@ -525,7 +527,9 @@ def scenarios(
         axes.set_xlim(*_roomy(axes.get_xlim(), right=0.16))
         _ticks(axes, shown, which="x", most=5)
         axes.set_xlabel(language.text("plots.npv"))
-        parts = [f"{language.text(f'scenario.{name}')}: {shown(float(value))}" for name, value in rows["median"].items()]
+        parts = [
+            f"{language.text(f'scenario.{name}')}: {shown(float(value))}" for name, value in rows["median"].items()
+        ]
         return _told(axes, language.text("plots.alt.scenarios", parts="; ".join(parts[::-1])))
 
 
@@ -580,9 +584,6 @@ def to_svg(axes: Axes) -> str:
     return text[text.index("<svg") :]
 
 
-
-
-
 @cache
 def _families() -> tuple[str, ...]:
     """Register the package's fonts and give the families to write with, in their order."""
@@ -635,8 +636,9 @@ def _canvas(title: str, *, height: float, rows: int = 1) -> Iterator[Axes]:
         if lines:
             figure.suptitle("\n".join(lines), x=0.008, ha="left", fontsize=11.5, fontweight="bold", linespacing=1.25)
         yield axes
-        for _ in range(2):  # until the layout rests; afterwards every drawing is the same
-            figure.draw_without_rendering()
+        engine = figure.get_layout_engine()
+        assert engine is not None
+        engine.execute(figure)  # now and not while drawing, so that every drawing is the same
         figure.set_layout_engine("none")
 
 
@@ -648,13 +650,17 @@ def _told(axes: Axes, words: str) -> Axes:
 def _need(rows: pd.DataFrame) -> None:
     """Refuse an empty picture."""
     if rows.empty:
-        raise InputError("a figure must have at least one row to draw; the frame has none left. Show the reason instead.")
+        raise InputError(
+            "a figure must have at least one row to draw; the frame has none left. Show the reason instead."
+        )
 
 
 def _plain(text: object, *, length: int = LABEL_LENGTH) -> str:
     """Text from data that can be drawn: composed, without control signs or signs that no font has, and short."""
     composed = unicodedata.normalize("NFC", str(text))
-    drawn = "".join(sign if sign == "\u00a0" or (sign.isprintable() and ord(sign) in _signs()) else " " for sign in composed)
+    drawn = "".join(
+        sign if sign == "\u00a0" or (sign.isprintable() and ord(sign) in _signs()) else " " for sign in composed
+    )
     short = " ".join(drawn.split(" ")).strip()
     return short if len(short) <= length else short[: length - 1] + "…"
 

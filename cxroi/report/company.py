@@ -169,7 +169,8 @@ def _change(tables: Tables, metric: str, last: str) -> pd.DataFrame | str:
 def _value(estimates: Estimates, exposure: str, opening: Opening) -> CustomerValue | str:
     """Value as ``dataset.yaml`` states its terms, else over the horizon and at the rate of the case."""
     panel = opening.panel
-    found = estimates.values.get(exposure, results.NO_TERMS)
+    by_score = estimates.values
+    found = by_score.get(exposure, results.NO_TERMS)
     if isinstance(found, CustomerValue):
         return found
     terms = panel.value_terms

@@ -30,7 +30,7 @@ LIKELY, SURE = 0.8, 0.95
 MONTHS_OF_A_QUARTER = 3
 VERDICTS = ("fail", "warn", "pass")
 HASH_LENGTH = 12
-
+FACTS_OF_THE_SOURCE = 2  # a programme's source tells its gain and the evidence for it, not what follows
 
 
 def executive_report(
@@ -110,7 +110,9 @@ def _subject(case: Case, language: Language) -> str:
 
 def _subtitle(a: Assessment, language: Language) -> str:
     first, last = window(a.panel)
-    data = language.text("executive.subtitle", company=a.tables.name, first=language.date(first), last=language.date(last))
+    data = language.text(
+        "executive.subtitle", company=a.tables.name, first=language.date(first), last=language.date(last)
+    )
     if isinstance(a.decision, str) or not isinstance(a.case, Case):
         return data
     cost = money(float(a.decision.whole.measures["pv_cost"][0]), language)
@@ -141,7 +143,7 @@ def _number(a: Assessment, language: Language) -> str:
     if point is not None:
         return language.text(
             "executive.answer.point",
-            metric=a.exposure.upper(),
+            answer=_answer(a, language),
             value=money(point["estimate"], language),
             interval=money_interval(point["low"], point["high"], language),
             months=_horizon(a, language),
@@ -168,13 +170,11 @@ def _how_sure(a: Assessment, language: Language) -> str:
     row = _headline(a, "retained")
     if row is None:
         return language.text("executive.sure.none", reason=_linkage_reason(a, "retained", language))
-    low, high = float(row["conf_low"]), float(row["conf_high"])
-    clear = "clear" if low > 0 or high < 0 else "unclear"
-    rung = str(row["evidence"])
     claim = _claim(a, row, language)
-    return " ".join(
-        [claim, language.text(f"executive.sure.{clear}"), language.text(f"executive.caveat.{_strength(rung)}")]
-    )
+    if row["conf_low"] <= 0 <= row["conf_high"]:
+        return language.text("executive.sure_unclear", claim=claim)
+    caveat = language.text(f"executive.caveat.{_strength(str(row['evidence']))}")
+    return language.text("executive.sure_clear", claim=claim, caveat=caveat)
 
 
 def _claim(a: Assessment, row: Mapping[str, Any], language: Language) -> str:
@@ -182,7 +182,7 @@ def _claim(a: Assessment, row: Mapping[str, Any], language: Language) -> str:
     outcome = str(row["outcome"])
     return language.text(
         f"executive.claim.{row['evidence']}",
-        metric=a.exposure.upper(),
+        answer=_answer(a, language),
         change=_change(outcome, float(row["estimate"]), language),
         outcome=language.text(f"executive.outcome.{outcome}"),
         interval=_change_interval(outcome, float(row["conf_low"]), float(row["conf_high"]), language),
@@ -196,23 +196,22 @@ def _what_changes(a: Assessment, language: Language) -> str:
         return language.text(f"executive.change.{key}")
     cells = _measure(a.decision, "break_even_multiple")
     multiple = cells["median"]
-    sentences = [
-        language.text("executive.change.no_gain", metric=a.exposure.upper())
+    first = (
+        language.text("executive.change.no_gain", answer=_answer(a, language))
         if math.isnan(multiple)
         else _break_even_sentence(a.decision, multiple, language)
-    ]
+    )
     inputs = a.decision.tornado()
-    if len(inputs):
-        widest = inputs.iloc[0]
-        low, high = sorted((float(widest["npv_low"]), float(widest["npv_high"])))
-        sentences.append(
-            language.text(
-                "executive.change.widest",
-                input=language.text(f"plots.input.{_slug(str(widest['input']))}"),
-                interval=money_interval(low, high, language),
-            )
-        )
-    return " ".join(sentences)
+    if inputs.empty:
+        return language.text("executive.change.alone", first=first)
+    widest = inputs.iloc[0]
+    low, high = sorted((float(widest["npv_low"]), float(widest["npv_high"])))
+    second = language.text(
+        "executive.change.widest",
+        input=language.text(f"plots.input.{_slug(str(widest['input']))}"),
+        interval=money_interval(low, high, language),
+    )
+    return language.text("executive.change.both", first=first, second=second)
 
 
 def _break_even_sentence(decision: BusinessCase, multiple: float, language: Language) -> str:
@@ -272,7 +271,7 @@ def _retention_figure(a: Assessment, language: Language) -> KeyFigure | None:
         language.text("executive.interval_95", interval=interval),
         language.evidence(str(row["evidence"])),
         language,
-        metric=a.exposure.upper(),
+        answer=_answer(a, language),
     )
 
 
@@ -292,7 +291,7 @@ def _value_figures(a: Assessment, language: Language) -> list[KeyFigure]:
                     language.evidence(a.value.evidence) if key == "point" else language.text("executive.projected"),
                     language,
                     months=_horizon(a, language),
-                    **({"metric": a.exposure.upper()} if key == "point" else {}),
+                    **({"answer": _answer(a, language)} if key == "point" else {}),
                 )
             )
     return found
@@ -377,7 +376,9 @@ def _part(number: int, title: str, sentences: Sequence[str], exhibits: Sequence[
 
 def _absent(number: int, reason: str, language: Language) -> Section:
     """A part without a result: why, in its place."""
-    return _part(number, language.text("executive.no_result"), [reason], [], language)
+    return _part(
+        number, language.text("executive.no_result"), [language.text("executive.because", reason=reason)], [], language
+    )
 
 
 def _said_section(a: Assessment, language: Language) -> Section:
@@ -430,10 +431,9 @@ def _linkage_section(a: Assessment, number: int, outcome: str, language: Languag
     direction = "up" if low > 0 else "down" if high < 0 else "unclear"
     title = language.text(
         f"executive.finding.{outcome}_{direction}",
-        metric=a.exposure.upper(),
         change=_change(outcome, float(row["estimate"]), language),
     )
-    sentences = [_claim(a, row, language)]
+    sentences = [language.text("executive.claim_alone", claim=_claim(a, row, language))]
     raw = _estimate_row(a, outcome, method="raw")
     if raw is not None and str(row["method"]) != "raw":
         sentences.append(
@@ -461,17 +461,21 @@ def _worth_section(a: Assessment, language: Language) -> Section:
     months, worth = _horizon(a, language), money(whole["estimate"], language)
     if point is None:
         title = language.text("executive.finding.worth", value=worth, months=months)
-        sentences = [_why(a.value.reason, language)] if a.value.reason else []
+        sentences = (
+            [language.text("executive.because", reason=_why(a.value.reason, language))] if a.value.reason else []
+        )
     else:
         title = language.text(
             "executive.finding.worth_point",
             value=worth,
             months=months,
-            metric=a.exposure.upper(),
-            point=money(point["estimate"], language),
+            answer=_answer(a, language),
+            point=_change("ltv", point["estimate"], language),
         )
         interval = money_interval(point["low"], point["high"], language)
-        sentences = [language.text("executive.point_throughout", value=money(point["estimate"], language), interval=interval)]
+        sentences = [
+            language.text("executive.point_throughout", value=money(point["estimate"], language), interval=interval)
+        ]
         fading = _value_row(a, "value_of_one_fading_point")
         if fading is None:
             sentences.append(language.text("executive.no_fading"))
@@ -527,7 +531,7 @@ def _section(
 def _sure_section(a: Assessment, language: Language) -> Section:
     row = _headline(a, "retained")
     if row is None:
-        return _section("sure", language, [_linkage_reason(a, "retained", language)])
+        return _section("sure", language, [_how_sure(a, language)])
     rung = str(row["evidence"])
     sentences = [
         language.text(
@@ -602,8 +606,9 @@ def _case_rows(case: Case, language: Language) -> list[tuple[str, ...]]:
         rows.append((language.text("executive.fact.tax"), language.percent(case.tax_rate, 0), file, "–", kind))
     for programme in case.programmes:
         start = f"{programme.name}: " if len(case.programmes) > 1 else ""
-        for fact, value in _programme_facts(programme, language):
-            rows.append((start + fact, value, programme.source or file, programme.owner or "–", kind))
+        for at, (fact, value) in enumerate(_programme_facts(programme, language)):
+            known = programme.source if at < FACTS_OF_THE_SOURCE and programme.source else file
+            rows.append((start + fact, value, known, programme.owner or "–", kind))
     return rows
 
 
@@ -622,10 +627,13 @@ def _programme_facts(programme: Programme, language: Language) -> list[tuple[str
             language.text("executive.fact.gain"),
             stated if gain.certain else language.text("executive.gain", mode=stated, interval=ends),
         ),
-        (language.text("executive.fact.reach"), language.text("executive.reach", share=language.percent(programme.reach, 0))),
+        (language.text("executive.fact.evidence"), _capital(language.evidence(programme.evidence))),
+        (
+            language.text("executive.fact.reach"),
+            language.text("executive.reach", share=language.percent(programme.reach, 0)),
+        ),
         (language.text("executive.fact.ramp"), ramp),
         (language.text("executive.fact.half_life"), months),
-        (language.text("executive.fact.evidence"), _capital(language.evidence(programme.evidence))),
     ]
 
 
@@ -652,7 +660,9 @@ def _data_rows(a: Assessment, language: Language) -> list[tuple[str, ...]]:
                 interval=language.interval(float(low), float(high), "percent", 0),
             )
             rows.append((language.text("executive.fact.persistence"), value, source, "–", kind))
-        stated = language.text("executive.source.dataset") if a.panel.value_terms else language.text("executive.source.case")
+        stated = (
+            language.text("executive.source.dataset") if a.panel.value_terms else language.text("executive.source.case")
+        )
         months = language.text("executive.months", number=_horizon(a, language))
         value = language.text("executive.terms", months=months, rate=_yearly(a.value.annual_discount_rate, language))
         rows.append(
@@ -675,11 +685,16 @@ def _cost_table(case: Case, decision: BusinessCase | str, language: Language) ->
         once, often = sums[category, "one_off"], sums[category, "recurring"]
         if once or often:
             amounts = (once, often, once + often, present[category])
-            rows.append((language.text(f"cost_categories.{category}"), *(money(x, language) for x in amounts)))
+            rows.append(
+                (language.text(f"cost_categories.{category}"), *(money(x, language) if x else "–" for x in amounts))
+            )
     once, often = (sum(sums[category, kind] for category in CATEGORIES) for kind in ("one_off", "recurring"))
     amounts = (once, often, once + often, sum(present.values()))
     rows.append((language.text("executive.total"), *(money(x, language) for x in amounts)))
-    heads = [Column(language.text(f"executive.column.{name}"), is_number=True) for name in ("one_off", "recurring", "sum", "present")]
+    heads = [
+        Column(language.text(f"executive.column.{name}"), is_number=True)
+        for name in ("one_off", "recurring", "sum", "present")
+    ]
     first = Column(language.text("executive.column.category"))
     return Table("table-costs", language.text("executive.caption.costs"), (first, *heads), tuple(rows))
 
@@ -690,29 +705,50 @@ def _checks_section(a: Assessment, language: Language) -> Section:
     shown = {f"{word}ed" if word == "warn" else word: language.number(count) for word, count in counts.items()}
     sentences = [
         language.text(
-            "executive.checks", passed=shown["pass"], warned=shown["warned"], failed=shown["fail"], n=language.number(len(frame))
+            "executive.checks",
+            passed=shown["pass"],
+            warned=shown["warned"],
+            failed=shown["fail"],
+            n=language.number(len(frame)),
         )
     ]
-    rows = tuple(
+    rows = [
         (
-            _capital(said(str(each.name), language)),
+            _check_name(a, str(each.name), language),
             language.text(f"executive.check.{each.verdict}"),
+            _plain_number(float(each.number), language),
             _capital(said(str(each.advice), language)),
         )
-        for each in frame.itertuples()
-    )
-    columns = tuple(Column(language.text(f"executive.column.{name}")) for name in ("check", "verdict", "advice"))
-    table = Table("table-checks", language.text("executive.caption.checks"), columns, rows)
+        for each in frame[frame["verdict"] != "pass"].itertuples()
+    ]
+    passed = [_check_name(a, str(name), language) for name in frame.loc[frame["verdict"] == "pass", "name"]]
+    if passed:
+        rows.append(("; ".join(passed), language.text("executive.check.pass"), "", ""))
+    heads = ("check", "verdict", "number", "advice")
+    columns = tuple(Column(language.text(f"executive.column.{name}"), name == "number") for name in heads)
+    table = Table("table-checks", language.text("executive.caption.checks"), columns, tuple(rows))
     return _section("checks", language, sentences, [table] if rows else [])
+
+
+def _check_name(a: Assessment, name: str, language: Language) -> str:
+    """Name of a check, with the programme's own name in place of its id."""
+    subject = name.partition(": ")[2]
+    names = {each.id: each.name for each in a.case.programmes} if isinstance(a.case, Case) else {}
+    words = _capital(said(name, language).removesuffix(f": {subject}").replace("_", " "))
+    return words if not subject or len(names) == 1 else f"{words}: {names.get(subject, said(subject, language))}"
+
+
+def _plain_number(x: float, language: Language) -> str:
+    return "–" if math.isnan(x) else language.number(x, 0 if float(x).is_integer() or abs(x) >= 100 else 2)
 
 
 def _checks(a: Assessment) -> pd.DataFrame:
     """Checks of the case and of the equations under it, the worst first; of those that recur the worst one."""
     own = a.estimates.checks()
     own = own[own["exposure"] == a.exposure]
-    parts = [own[["name", "verdict", "advice"]]]
+    parts = [own[["name", "verdict", "number", "advice"]]]
     if isinstance(a.decision, BusinessCase):
-        parts.insert(0, a.decision.checks()[["name", "verdict", "advice"]])
+        parts.insert(0, a.decision.checks()[["name", "verdict", "number", "advice"]])
     frame = pd.concat(parts, ignore_index=True)
     rank = frame["verdict"].map(VERDICTS.index)
     return frame.assign(rank=rank).sort_values("rank", kind="stable").drop_duplicates("name", ignore_index=True)
@@ -743,10 +779,12 @@ def _provenance_section(a: Assessment, language: Language, inputs: Iterable[Mapp
         words = language.text(
             "executive.rows", read=language.number(counts[table, "read"]), kept=language.number(counts[table, "kept"])
         )
-        rows.append((language.text("executive.fact.table", table=str(table)), words))
+        rows.append((language.text("executive.fact.table", table=said(str(table), language)), words))
     answers = a.panel.accounting[a.panel.accounting["stage"] == "answers"].set_index("reason")["rows"]
     if {"read", "kept"} <= set(answers.index):
-        words = language.text("executive.rows", read=language.number(answers["read"]), kept=language.number(answers["kept"]))
+        words = language.text(
+            "executive.rows", read=language.number(answers["read"]), kept=language.number(answers["kept"])
+        )
         rows.append((language.text("executive.fact.answers"), words))
     rows.append((language.text("executive.fact.seed"), str(a.seed)))
     rows.append(("cxroi", __version__))
@@ -756,7 +794,9 @@ def _provenance_section(a: Assessment, language: Language, inputs: Iterable[Mapp
         (str(each["file"]), language.number(each["bytes"]), str(each["sha256"])[:HASH_LENGTH]) for each in inputs
     )
     if files:
-        heads = [Column(language.text(f"executive.column.{name}"), name == "bytes") for name in ("file", "bytes", "sha256")]
+        heads = [
+            Column(language.text(f"executive.column.{name}"), name == "bytes") for name in ("file", "bytes", "sha256")
+        ]
         exhibits.append(Table("table-files", language.text("executive.caption.files"), tuple(heads), files))
     return _section("provenance", language, [language.text("executive.provenance")], exhibits)
 
@@ -835,8 +875,13 @@ def _strength(rung: str) -> str:
 
 
 def _why(reason: str, language: Language) -> str:
-    words = said(reason, language).strip()
-    return language.text("executive.because", reason=words[:1].lower() + words[1:] if words[1:2].islower() else words)
+    return said(reason, language).strip().rstrip(".")
+
+
+def _answer(a: Assessment, language: Language) -> str:
+    """The answer whose point is meant, with its scale: an answer's point is not a point of NPS."""
+    low, high = (language.number(end) for end in a.panel.score_ranges[a.exposure])
+    return language.text("executive.answer_scale", metric=a.exposure.upper(), low=low, high=high)
 
 
 def _score(metric: str, x: float, language: Language) -> str:
@@ -844,10 +889,8 @@ def _score(metric: str, x: float, language: Language) -> str:
 
 
 def _score_change(metric: str, x: float, language: Language, *, signed: bool = True) -> str:
-    if metric == "csat":
-        text = language.percentage_points(x, 1)
-    else:
-        text = language.points(x, 1 if metric == "nps" else 2)
+    digits = 2 if metric == "ces" else 1
+    text = language.percentage_points(x, digits) if metric == "csat" else language.points(x, digits)
     return f"+{text}" if signed and x > 0 else text
 
 

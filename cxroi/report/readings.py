@@ -16,6 +16,7 @@ from cxroi.language import Language
 from cxroi.linkage import Linkage
 from cxroi.panel import Panel
 from cxroi.report import results, show, views
+from cxroi.report.show import Words
 from cxroi.scores import Scores
 from cxroi.tables import Tables
 from cxroi.value import CustomerValue, Estimates
@@ -108,7 +109,7 @@ def scores_answer(tables: Tables, panel: Panel, *, language: Language) -> Senten
     """What customers say now, how sure, and what would show more."""
     metric = results.main_exposure(panel)
     last = periods.label(panel.last_period)
-    frame = views.score_by_quarter(tables, metric or "nps")
+    frame = views.scores_by_quarter(tables, [metric or "nps"])
     if isinstance(frame, str):
         return _no_answer(frame, language)
     now = frame[frame["period"] == last]
@@ -175,7 +176,7 @@ def scores_title(frame: pd.DataFrame | str, *, language: Language) -> str:
 
 def groups(frame: pd.DataFrame | str, *, language: Language) -> Sentences:
     """Which group is lowest and which highest, and whether their intervals meet."""
-    if isinstance(frame, str):
+    if isinstance(frame, str) or frame.empty:
         return []
     rows = frame[frame["estimate"].notna()]
     if len(rows) < 2:
@@ -305,6 +306,21 @@ def source(fitted: Linkage | str, *, language: Language) -> str:
         return ""
     n, customers = language.number(fitted.fitted.n_obs), language.number(fitted.n_clusters)
     return language.text("nb.source", n=n, customers=customers)
+
+
+def source_of_answers(panel: Panel, *, language: Language) -> str:
+    """Caption of a figure of all rows of the survey table."""
+    if not panel.metrics:
+        return ""
+    read = panel.accounting.loc[panel.accounting["reason"] == "read", "rows"].iloc[0]
+    return language.text("nb.source_answers", n=language.number(read))
+
+
+def source_of_scores(frame: pd.DataFrame | str, *, language: Language) -> str:
+    """Caption of a figure of a score: source and n."""
+    if isinstance(frame, str) or frame.empty:
+        return ""
+    return language.text("nb.source_scores", n=language.number(frame["n"].sum()))
 
 
 def retention_level(panel: Panel, *, language: Language) -> Sentences:
@@ -559,6 +575,51 @@ def provenance(tables: Tables, panel: Panel, *, seed: int, language: Language) -
             files=language.number(len(tables.inputs)),
         )
     ]
+
+
+def on_answers(panel: Panel, *, language: Language) -> Words:
+    """Words of a figure of what became of the answers."""
+    return Words(caption=source_of_answers(panel, language=language))
+
+
+def on_scores(frame: pd.DataFrame | str, *, language: Language) -> Words:
+    """Words of a figure of a score by quarter."""
+    return Words(scores_title(frame, language=language), source_of_scores(frame, language=language))
+
+
+def on_distribution(frame: pd.DataFrame | str, metric: str, *, language: Language) -> Words:
+    """Words of a figure of single answers."""
+    return Words(distribution_title(frame, metric, language=language))
+
+
+def on_curve(fitted: Linkage | str, *, language: Language) -> Words:
+    """Words of a figure of an outcome by answer."""
+    return Words(curve_title(fitted, language=language), source(fitted, language=language))
+
+
+def on_bands(value: CustomerValue | str, *, language: Language) -> Words:
+    """Words of a figure of value by band."""
+    return Words(band_values(value, language=language), value_source(value, language=language))
+
+
+def on_path(value: CustomerValue | str, *, language: Language) -> Words:
+    """Words of a figure of survival and margin."""
+    return Words(path_title(value, language=language), value_source(value, language=language))
+
+
+def on_cash_flows(decision: BusinessCase | str, *, language: Language) -> Words:
+    """Words of a figure of cash flows."""
+    return Words(cash_title(decision, language=language), case_source(decision, language=language))
+
+
+def on_scenarios(decision: BusinessCase | str, *, language: Language) -> Words:
+    """Words of a figure of scenarios."""
+    return Words(scenarios_title(decision, language=language), case_source(decision, language=language))
+
+
+def on_tornado(decision: BusinessCase | str, *, language: Language) -> Words:
+    """Words of a tornado."""
+    return Words(tornado_title(decision, language=language), case_source(decision, language=language))
 
 
 def _lower(words: str) -> str:

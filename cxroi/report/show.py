@@ -20,6 +20,7 @@ from IPython.display import display
 from matplotlib.axes import Axes
 
 from cxroi import plots
+from cxroi.errors import InputError
 from cxroi.language import Language, catalogue
 
 Draw = Callable[..., Axes]
@@ -60,7 +61,7 @@ class Picture:
 
     svg: str
     alt: str
-    caption: Shown
+    caption: str
 
     def __repr__(self) -> str:
         return self.alt
@@ -68,7 +69,16 @@ class Picture:
     def _ipython_display_(self) -> None:
         data = {"image/svg+xml": self.svg, "text/plain": self.alt}
         display(data, raw=True, metadata={"image/svg+xml": {"alt": self.alt}})
-        display(self.caption)
+        if self.caption:
+            display(Shown(f"<figcaption>{escape(self.caption)}</figcaption>", self.caption))
+
+
+@dataclass(frozen=True)
+class Words:
+    """What is found, as the title of a figure, and its source and n, as the caption."""
+
+    title: str = ""
+    caption: str = ""
 
 
 def answer(sentences: Sequence[str]) -> Shown:
@@ -92,9 +102,7 @@ def no_result(why: str, language: Language) -> str:
     return language.text("nb.no_result", reason=said(why, language).rstrip("."))
 
 
-def table(
-    frame: pd.DataFrame | str, *, language: Language, columns: Sequence[str] = (), empty: str = "nb.nothing"
-) -> Shown:
+def table(frame: pd.DataFrame | str, *, language: Language, columns: str = "", empty: str = "nb.nothing") -> Shown:
     r"""A tidy frame with pretty headers: numbers on the right in the page's formats, texts escaped.
 
     Parameters
@@ -102,7 +110,8 @@ def table(
     frame
         Tidy frame, or the reason why there is none. A column ``unit`` says how estimates of its row are written.
     columns
-        Which columns, in which order; all but ``unit`` by default. Columns that the frame lacks are left out.
+        Names of columns between spaces, in their order; all but ``unit`` by default. Those that the frame lacks are left
+        out.
     empty
         Key of the sentence that stands for a frame without rows.
 
@@ -115,7 +124,7 @@ def table(
         return reason(frame, language=language)
     if frame.empty:
         return text(language.text(empty))
-    names = [name for name in columns or frame.columns if name in frame.columns and (columns or name != "unit")]
+    names = [name for name in columns.split() or frame.columns.drop("unit", errors="ignore") if name in frame.columns]
     heads = [header(name, language) for name in names]
     rows = [[cell(name, row, language) for name in names] for row in frame.to_dict("records")]
     is_number = [pd.api.types.is_numeric_dtype(frame[name]) for name in names]
@@ -129,7 +138,7 @@ def table(
 
 
 def figure(
-    draw: Draw, frame: pd.DataFrame | str, *, language: Language, title: str = "", caption: str = "", **options: Any
+    draw: Draw, frame: pd.DataFrame | str, words: Words | None = None, *, language: Language, **options: Any
 ) -> Shown | Picture:
     """A figure of ``cxroi.plots`` drawn from a tidy frame, or the reason why there is none.
 
@@ -137,18 +146,20 @@ def figure(
     ----------
     draw
         Function of ``cxroi.plots``.
-    title
-        What is found, as a sentence.
-    caption
-        Source and n.
+    words
+        Its title and caption.
+    options
+        Handed to ``draw``.
     """
     if isinstance(frame, str):
         return reason(frame, language=language)
     if frame.empty:
         return text(language.text("nb.nothing"))
-    axes = draw(frame, language=language, title=title, **options)
-    note = Shown(f"<figcaption>{escape(caption)}</figcaption>", caption)
-    return Picture(plots.to_svg(axes), plots.alt(axes), note)
+    try:
+        axes = draw(frame, language=language, title="" if words is None else words.title, **options)
+    except InputError:  # every row has fewer answers than may be drawn
+        return text(language.text("nb.too_few"))
+    return Picture(plots.to_svg(axes), plots.alt(axes), "" if words is None else words.caption)
 
 
 def header(column: str, language: Language) -> str:

@@ -144,9 +144,14 @@ def scores_by_quarter(tables: Tables, metrics: Sequence[str]) -> pd.DataFrame | 
     return _joined([results.score(tables, metric, period="quarter") for metric in metrics])
 
 
-def score_by_quarter(tables: Tables, metric: str) -> pd.DataFrame | str:
-    """One score by quarter, for a figure."""
-    return _joined([results.score(tables, metric, period="quarter")])
+def of_metric(frame: pd.DataFrame | str, metric: str) -> pd.DataFrame | str:
+    """Rows of one score."""
+    return frame if isinstance(frame, str) else frame[frame["metric"] == metric].reset_index(drop=True)
+
+
+def answers_accounting(panel: Panel) -> pd.DataFrame | str:
+    """What became of the answers: ``stage, reason, rows``."""
+    return panel.accounting if panel.metrics else results.NO_ANSWERS
 
 
 def scores_by(tables: Tables, metrics: Sequence[str], columns: Sequence[str]) -> pd.DataFrame | str:
@@ -158,7 +163,9 @@ def scores_by(tables: Tables, metrics: Sequence[str], columns: Sequence[str]) ->
             if not isinstance(result, str):
                 frame = result.tidy().rename(columns={column: "level"})
                 found.append(frame.assign(segment_of=column, level=frame["level"].astype("object")))
-    return pd.concat(found, ignore_index=True) if found else results.NO_ANSWERS
+    if tables.surveys is None:
+        return results.NO_ANSWERS
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
 def asked_at(tables: Tables, names: Sequence[str]) -> list[str]:

@@ -159,9 +159,8 @@ def _linkage_rows(
     headline = method == "adjusted" if isinstance(adjusted, Linkage) else method == "raw"
     rows = []
     if linkage.separated and headline:
-        reason = (
-            f"not estimated: separation ({', '.join(linkage.separated)} tells without error who stays), so no finite effect exists"
-        )
+        names = ", ".join(linkage.separated)
+        reason = f"not estimated: separation ({names} tells without error who stays), so no finite effect exists"
         rows.append(_row(**common, estimand="ame", method=reason, unit=unit(outcome, currency)))
     rows.append(
         _row(

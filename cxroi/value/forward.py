@@ -152,7 +152,9 @@ def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -
         if equations.exposure:
             stayed = survive["secant"] - base
             found["keep"][:, step] = (stayed * spent["baseline"]) @ share / (SECANT_POINTS * (step + 1))
-            found["spend"][:, step] = (survive["secant"] * (spent["secant"] - spent["baseline"])) @ share / SECANT_POINTS
+            found["spend"][:, step] = (
+                (survive["secant"] * (spent["secant"] - spent["baseline"])) @ share / SECANT_POINTS
+            )
     nothing = np.zeros((draws + 1, quarters))
     return Paths(
         baseline=found["baseline"],

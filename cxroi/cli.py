@@ -121,6 +121,7 @@ def run(
     timeout_seconds: Annotated[int, typer.Option(min=1, metavar="S", help="Time limit of one notebook.")] = 1800,
 ) -> None:
     """Run all notebooks into a finished report folder."""
+    from cxroi.report.executive import prepare_report
     from cxroi.report.run import Execution
     from cxroi.report.run import run as run_report
 
@@ -132,7 +133,11 @@ def run(
         lang=lang,
         parameters=_assignments(parameter or []),
         execution=Execution(
-            only=tuple(only or ()), jobs=jobs, timeout_seconds=timeout_seconds, on_progress=_show_progress
+            only=tuple(only or ()),
+            jobs=jobs,
+            timeout_seconds=timeout_seconds,
+            on_progress=_show_progress,
+            prepare=prepare_report,
         ),
     )
     typer.echo(_plain(str(folder / "index.html")))

@@ -106,8 +106,19 @@ class Panel:
     retention: str = ""
     outcomes: tuple[str, ...] = field(default=OUTCOMES)
 
+    _answered: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
+
     def __repr__(self) -> str:
         return repr(self.tidy())
+
+    def answered(self, exposure: str) -> pd.DataFrame:
+        """The rows with an answer to a score (all rows for an empty one), numbered from 0; computed once."""
+        if exposure not in self._answered:
+            rows = self.rows
+            if exposure and rows[exposure].isna().any():
+                rows = rows[rows[exposure].notna()].reset_index(drop=True)
+            self._answered[exposure] = rows
+        return self._answered[exposure]
 
     def tidy(self) -> pd.DataFrame:
         """One row per answered customer-period (codes, no ids)."""

@@ -43,6 +43,7 @@ SERIES = ((BLUE, "-"), (RED, "--"), (GREEN, "-."), (PURPLE, ":"), (BLACK, "-"))
 WIDTH_INCHES = 6.8
 FLOOR = 5  # answers below which a group is not drawn
 LABEL_LENGTH = 44
+_PAPER = {"facecolor": "white", "linewidth": 0, "pad": 1.0}  # under words that may cross a line
 ENGLISH = Language("en")
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 
@@ -259,8 +260,9 @@ def effects(
         axes.spines["left"].set_visible(False)
         axes.margins(y=0.12)
         axes.set_xlim(*_roomy(axes.get_xlim(), right=0.14))
-        _ticks(axes, shown, which="x")
-        axes.set_xlabel(language.text("plots.per_point", outcome=language.text(f"plots.outcome.{outcome}")))
+        _ticks(axes, (lambda x: language.number(100 * x, 1)) if outcome == "retained" else shown, which="x")
+        unit = " ({})".format(language.text("plots.pp", number="").strip()) if outcome == "retained" else ""
+        axes.set_xlabel(language.text("plots.per_point", outcome=language.text(f"plots.outcome.{outcome}")) + unit)
         return _told(axes, language.text("plots.alt.effects", parts="; ".join(told)))
 
 
@@ -443,6 +445,7 @@ def tornado(frame: pd.DataFrame, *, language: Language = ENGLISH, title: str = "
     rows = frame.iloc[:12][::-1]
     with _canvas(title, height=1.3 + 0.52 * max(len(rows), 1)) as axes:
         _need(rows)
+        rows = rows.assign(programme=_told_apart(rows["programme"]))
         place = np.arange(len(rows))
         middle = float(rows["npv_median"].iloc[0]) if len(rows) else 0.0
         told = []
@@ -461,6 +464,7 @@ def tornado(frame: pd.DataFrame, *, language: Language = ENGLISH, title: str = "
                     ha="left" if right else "right",
                     va="center",
                     fontsize=9,
+                    bbox=_PAPER,
                 )
             told.append(
                 f"{_input(str(each.input), str(each.programme), language)}: "
@@ -737,7 +741,13 @@ def _reason(reason: str, language: Language) -> str:
 def _input(name: str, programme: str, language: Language) -> str:
     slug = re.sub(r"\W+", "_", name.lower()).strip("_")
     words = catalogue(language.code).get(f"plots.input.{slug}", _plain(name))
-    return words if programme in ("", "total") else "\n".join(textwrap.wrap(f"{words}: {_plain(programme)}", 30))
+    return words if not programme else "\n".join(textwrap.wrap(f"{words}: {_plain(programme)}", 30))
+
+
+def _told_apart(programme: pd.Series[str]) -> pd.Series[str]:
+    """Programme of each input where there are several; empty for the total and for the only one."""
+    names = set(programme) - {"total"}
+    return programme.where((programme != "total") & (len(names) > 1), "")
 
 
 def _tornado_value(value: float, unit: str, language: Language) -> str:
@@ -776,9 +786,8 @@ def _intervals(axes: Axes, place: Floats, group: pd.DataFrame, colour: str) -> N
 
 
 def _beside(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
-    axes.annotate(
-        text, (x, y), (8, 0), textcoords="offset points", va="center", color=colour, fontweight="bold", fontsize=9.5
-    )
+    style = {"color": colour, "fontweight": "bold", "fontsize": 9.5, "bbox": _PAPER}
+    axes.annotate(text, (x, y), (8, 0), textcoords="offset points", va="center", **style)
 
 
 def _periods(axes: Axes, labels: Sequence[str], language: Language) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from cxroi import periods as calendar
 from cxroi.linkage.fit import Floats, Ints, independent_columns
-from cxroi.linkage.history import NET_COLUMNS, NetHistory, learn_history, score_correlations
+from cxroi.linkage.history import NET_COLUMNS, NetHistory, learn_history, net_columns, score_correlations
 from cxroi.panel import Panel
 
 FEWEST_ROWS_OF_A_LEVEL = 30
@@ -46,11 +46,10 @@ class Preparation:
             prepared[column] = rows[column].astype(float).fillna(median)
         labels = [calendar.label(index, self.period) for index in self.periods]
         if "period" in rows:
-            prepared["period_label"] = pd.Categorical(
-                rows["period"].map(lambda index: calendar.label(index, self.period)), categories=labels
-            )
+            codes = np.searchsorted(self.periods, rows["period"].to_numpy())
+            prepared["period_label"] = pd.Categorical.from_codes(codes, categories=pd.Index(labels))
         if self.net is not None:
-            prepared[list(NET_COLUMNS)] = self.net.columns(rows)
+            prepared = prepared.assign(**net_columns(rows, self.net))
         return prepared.rename(columns=self.aliases)
 
 
@@ -124,7 +123,7 @@ class Design:
     def with_history(self, rows: pd.DataFrame, net: NetHistory) -> Design:
         """The same design with purchase history net of other slopes; ``rows`` are those of the matrix."""
         matrix = self.matrix.copy(order="F")
-        columns = net.columns(rows)
+        columns = net_columns(rows, net)
         for name in NET_COLUMNS:
             if name in self.columns:
                 matrix[:, self.columns.index(name)] = columns[name]

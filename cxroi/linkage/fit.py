@@ -123,52 +123,40 @@ def fit(
     >>> np.round(result.coefficients, 6)
     array([1., 2.])
     """
-    if np.any(np.diff(clusters) < 0):
+    if np.any(clusters[1:] < clusters[:-1]):
         raise ValueError("rows must be sorted by cluster")
     n, k = design.shape
     coefficients = _start(design, outcome, family, weights) if start is None else start.copy()
     predictor = design @ coefficients
-    objective = _objective(predictor, outcome, family, weights)
+    fitted, objective = _evaluate(predictor, outcome, family, weights)
     converged = False
     iterations = 0
-    while iterations < max_iterations:
+    while iterations < max_iterations and not converged:
         iterations += 1
-        fitted = mean(predictor, family)
-        residual = outcome - fitted
-        slope = mean_slope(fitted, family)
-        if weights is not None:
-            residual, slope = residual * weights, slope * weights
+        residual, slope = _weighted(outcome - fitted, fitted, family, weights)
         gradient = design.T @ residual
-        information = _weighted_cross_product(design, slope)
-        step = _solve(information, gradient)
-        decrement = float(gradient @ step)
+        step = _solve(_weighted_cross_product(design, slope), gradient)
+        direction = design @ step
         taken = 1.0
         while True:
-            trial = predictor + taken * (design @ step)
-            trial_objective = _objective(trial, outcome, family, weights)
+            trial = predictor + taken * direction
+            trial_fitted, trial_objective = _evaluate(trial, outcome, family, weights)
             if trial_objective >= objective - 1e-12 * abs(objective) or taken < 1e-6:
                 break
             taken /= 2
         coefficients = coefficients + taken * step
-        predictor, objective = trial, trial_objective
-        if abs(decrement) < TOLERANCE * max(1.0, abs(objective) / n) or family == "gaussian":
-            converged = taken == 1.0
-            break
-    fitted = mean(predictor, family)
-    slope = mean_slope(fitted, family)
-    residual = outcome - fitted
-    weighted = residual if weights is None else residual * weights
-    information = _weighted_cross_product(design, slope if weights is None else slope * weights)
+        predictor, fitted, objective = trial, trial_fitted, trial_objective
+        decrement = abs(float(gradient @ step))
+        converged = family == "gaussian" or (taken == 1.0 and decrement < TOLERANCE * max(1.0, abs(objective) / n))
+    residual, slope = _weighted(outcome - fitted, fitted, family, weights)
+    information = _weighted_cross_product(design, slope)
     starts = np.flatnonzero(np.r_[True, clusters[1:] != clusters[:-1]])
-    scores = np.empty((len(starts), k))
-    for column in range(k):
-        scores[:, column] = np.add.reduceat(design[:, column] * weighted, starts)
     groups = len(starts)
     factor = groups / max(groups - 1, 1) * (n - 1) / max(n - k, 1)
-    influence = _solve(information, scores.T).T * np.sqrt(factor)
-    variance = slope if family != "gaussian" else np.ones_like(slope)
+    influence = _cluster_sums(design, residual, starts) @ (_solve(information, np.eye(k)) * np.sqrt(factor))
+    variance = mean_slope(fitted, family)
     with np.errstate(divide="ignore", invalid="ignore"):
-        pearson = np.where(variance > 0, residual**2 / variance, 0.0)
+        pearson = float(np.nansum((outcome - fitted) ** 2 / np.where(variance > 0, variance, np.nan)))
     return Fit(
         family=family,
         coefficients=coefficients,
@@ -178,10 +166,45 @@ def fit(
         n_obs=n,
         converged=bool(converged and np.all(np.isfinite(coefficients))),
         iterations=iterations,
-        dispersion=float(pearson.sum() / max(n - k, 1)),
+        dispersion=pearson / max(n - k, 1),
         log_likelihood=_log_likelihood(predictor, outcome, family),
-        largest_predictor=float(np.abs(predictor).max(initial=0.0)),
+        largest_predictor=float(max(predictor.max(initial=0.0), -predictor.min(initial=0.0))),
     )
+
+
+def response_to_design(fitted: Fit, design: Floats, outcome: Floats, change: dict[int, Floats]) -> Floats:
+    """Derivative of the coefficients when columns of the design change, shape (k,).
+
+    Parameters
+    ----------
+    fitted : Fit
+        Of the design.
+    design : array, shape (N, k)
+    outcome : array, shape (N,)
+    change : dict of int to array
+        Derivative of each changing column, shape (N,); the other columns stay.
+
+    Notes
+    -----
+    Implicit differentiation of the score equations ``Σ x (y − mean(xβ)) = 0``.
+
+    Examples
+    --------
+    >>> design = np.column_stack([np.ones(4), [0.0, 1, 2, 4]])
+    >>> outcome = np.array([1.0, 2, 2, 5])
+    >>> result = fit(design, outcome, np.arange(4), family="gaussian")
+    >>> response_to_design(result, design, outcome, {1: design[:, 1]}).round(6)  # a column 1 % larger: a slope 1 % smaller
+    array([ 0., -1.])
+    """
+    mean_now = mean(design @ fitted.coefficients, fitted.family)
+    slope = mean_slope(mean_now, fitted.family)
+    moved = np.zeros(len(design))
+    gradient = np.zeros(design.shape[1])
+    for column, derivative in change.items():
+        moved += derivative * fitted.coefficients[column]
+        gradient[column] += float(derivative @ (outcome - mean_now))
+    gradient -= design.T @ (slope * moved)
+    return _solve(_weighted_cross_product(design, slope), gradient)
 
 
 def independent_columns(design: Floats, *, tolerance: float = 1e-9) -> Ints:
@@ -254,22 +277,39 @@ def _start(design: Floats, outcome: Floats, family: Family, weights: Floats | No
     return coefficients
 
 
-def _objective(predictor: Floats, outcome: Floats, family: Family, weights: Floats | None) -> float:
-    """(Quasi-)log-likelihood up to a constant, to be climbed."""
+def _evaluate(predictor: Floats, outcome: Floats, family: Family, weights: Floats | None) -> tuple[Floats, float]:
+    """Means at the predictor, and the (quasi-)log-likelihood up to a constant, to be climbed."""
     if family == "logit":
-        each = outcome * predictor - np.logaddexp(0.0, predictor)
+        tail = np.exp(-np.abs(predictor))
+        fitted = np.where(predictor >= 0, 1.0, tail) / (1.0 + tail)
+        each = (outcome - (predictor > 0)) * predictor - np.log1p(tail)
     elif family == "poisson":
-        each = outcome * predictor - np.exp(np.minimum(predictor, LARGEST_PREDICTOR))
+        fitted = np.exp(np.minimum(predictor, LARGEST_PREDICTOR))
+        each = outcome * predictor - fitted
     else:
+        fitted = predictor
         each = -((outcome - predictor) ** 2) / 2
-    return float(each.sum() if weights is None else each @ weights)
+    return fitted, float(each.sum() if weights is None else each @ weights)
+
+
+def _weighted(residual: Floats, fitted: Floats, family: Family, weights: Floats | None) -> tuple[Floats, Floats]:
+    slope = mean_slope(fitted, family)
+    return (residual, slope) if weights is None else (residual * weights, slope * weights)
+
+
+def _cluster_sums(design: Floats, residual: Floats, starts: Ints) -> Floats:
+    """Σ column × residual over each cluster's rows, shape (G, k)."""
+    sums = np.empty((len(starts), design.shape[1]))
+    for column in range(design.shape[1]):
+        sums[:, column] = np.add.reduceat(design[:, column] * residual, starts)
+    return sums
 
 
 def _log_likelihood(predictor: Floats, outcome: Floats, family: Family) -> float:
     if family == "gaussian":
         n = len(outcome)
         return float(-n / 2 * (np.log(2 * np.pi * np.mean((outcome - predictor) ** 2)) + 1))
-    value = _objective(predictor, outcome, family, None)
+    _, value = _evaluate(predictor, outcome, family, None)
     if family == "poisson" and np.all(outcome >= 0):
         value -= float(special.gammaln(outcome + 1).sum())
     return value

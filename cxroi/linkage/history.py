@@ -23,6 +23,7 @@ NET_COLUMNS = ("orders_now_net", "orders_before_net", "basket_net")
 SOURCES = ("orders_now", "margin_now", "orders_before", "margin_before", "periods_before")
 FEWEST_PAIRS = 100
 SMALLEST_SHAPE, LARGEST_SHAPE = 0.05, 50.0
+BASKET_LIMITS = (0.05, 20.0)  # margin per order against the mean one
 
 
 @dataclass(frozen=True)
@@ -57,31 +58,7 @@ class NetHistory:
         """Whether repeated answers show how a score lasts, so that history can be netted."""
         return bool(self.correlations)
 
-    def columns(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The columns ``orders_now_net``, ``orders_before_net``, ``basket_net`` for rows of a panel, shape (rows, 3)."""
-        before = rows["periods_before"].to_numpy(dtype=float)
-        score = np.zeros(len(rows))
-        if self.exposure and self.exposure in rows:
-            score = np.nan_to_num(rows[self.exposure].to_numpy(dtype=float) - self.centre)
-        lag_one, earlier = self._correlation(np.zeros(len(rows))), self._correlation(before)
-        now = _posterior(
-            rows["orders_now"].to_numpy(dtype=float),
-            self.order_rate * np.exp(self.order_slope * lag_one * score),
-            self.order_shape,
-        )
-        past = _posterior(
-            rows["orders_before"].to_numpy(dtype=float) * before,
-            self.order_rate * before * np.exp(self.order_slope * earlier * score),
-            self.order_shape,
-        )
-        orders = rows["orders_now"].to_numpy(dtype=float) + rows["orders_before"].to_numpy(dtype=float) * before
-        margin = rows["margin_now"].to_numpy(dtype=float) + rows["margin_before"].to_numpy(dtype=float) * before
-        per_order = np.where(orders > 0, margin / np.maximum(orders, 1.0), self.basket)
-        basket = np.log(np.clip(per_order / self.basket, 0.05, 20.0)) if self.basket > 0 else np.zeros(len(rows))
-        basket = basket - self.basket_slope * np.where(before > 0, earlier, lag_one) * score
-        return pd.DataFrame(dict(zip(NET_COLUMNS, (now, past, basket), strict=True)), index=rows.index)
-
-    def _correlation(self, periods_before: Floats) -> Floats:
+    def correlation(self, periods_before: Floats) -> Floats:
         """Correlation of today's answer with satisfaction one period ago (0 periods), or averaged over that many periods before it."""
         if not self.correlations:
             return np.zeros(len(periods_before))
@@ -140,6 +117,29 @@ def _correlations(rows: pd.DataFrame, exposure: str) -> tuple[float, ...]:
         correlation = float((pairs["centred_x"] * pairs["centred_y"]).mean()) / variance
         found.append(float(np.clip(correlation, 0.0, found[-1] if found else 1.0)))
     return tuple(found)
+
+
+def net_columns(rows: pd.DataFrame, net: NetHistory) -> dict[str, Floats]:
+    """The columns ``orders_now_net``, ``orders_before_net``, ``basket_net`` for rows of a panel, shape (rows,) each."""
+    before = rows["periods_before"].to_numpy(dtype=float)
+    score = np.zeros(len(rows))
+    if net.exposure and net.exposure in rows:
+        score = np.nan_to_num(rows[net.exposure].to_numpy(dtype=float) - net.centre)
+    lag_one, earlier = net.correlation(np.zeros(len(rows))), net.correlation(before)
+    orders_now = rows["orders_now"].to_numpy(dtype=float)
+    orders_before = rows["orders_before"].to_numpy(dtype=float) * before
+    expected_now = net.order_rate * np.exp(net.order_slope * lag_one * score)
+    expected_before = net.order_rate * before * np.exp(net.order_slope * earlier * score)
+    orders = orders_now + orders_before
+    margin = rows["margin_now"].to_numpy(dtype=float) + rows["margin_before"].to_numpy(dtype=float) * before
+    per_order = np.where(orders > 0, margin / np.maximum(orders, 1.0), net.basket)
+    basket = np.log(np.clip(per_order / net.basket, *BASKET_LIMITS)) if net.basket > 0 else np.zeros(len(rows))
+    columns = (
+        _posterior(orders_now, expected_now, net.order_shape),
+        _posterior(orders_before, expected_before, net.order_shape),
+        basket - net.basket_slope * np.where(before > 0, earlier, lag_one) * score,
+    )
+    return dict(zip(NET_COLUMNS, columns, strict=True))
 
 
 def _posterior(orders: Floats, expected: Floats, shape: float) -> Floats:

@@ -15,8 +15,18 @@ from scipy import stats
 from cxroi.errors import InputError
 from cxroi.linkage.design import Design, adjusted_terms, build_design, prepare
 from cxroi.linkage.effects import Effect, Slopes, average_effect, average_product_effect, level_shift
-from cxroi.linkage.fit import Family, Fit, Floats, Ints, fit, joint_covariance, mean, with_nuisance
-from cxroi.linkage.history import NetHistory
+from cxroi.linkage.fit import (
+    Family,
+    Fit,
+    Floats,
+    Ints,
+    fit,
+    joint_covariance,
+    mean,
+    response_to_design,
+    with_nuisance,
+)
+from cxroi.linkage.history import NetHistory, net_columns
 from cxroi.linkage.ladder import Rung, grade
 from cxroi.linkage.separation import firth, separating_direction
 from cxroi.linkage.weights import Calibration, calibrate
@@ -33,7 +43,8 @@ FEW_CLUSTERS = 40
 SUSPICIOUS_PREDICTOR = 15.0
 MOST_NEGATIVE_ROWS = 0.05
 CONFIDENCE = 0.95
-SLOPE_STEP = 0.02  # of the log of orders per point, for derivatives by that slope
+SLOPE_STEP = 1e-3  # of the log of orders per point, for derivatives by that slope
+NETTING_STEPS, NETTING_TOLERANCE = 6, 1e-5
 LARGEST_GAIN = 0.9  # of the netting map; keeps a noisy fixed point from running away
 
 
@@ -546,38 +557,44 @@ def _net_orders(
 
     Returns the equation and the contribution of each customer to the slope (values and codes).
     """
-    first = _slope(at_zero)
-    assumed = first if abs(first) > SLOPE_STEP else SLOPE_STEP
-    start = at_zero.fitted.coefficients
-    at_first = fit_outcome(
-        panel,
-        "orders",
-        plain.with_history(rows, replace(net, order_slope=assumed)),
-        calibration=at_zero.calibration,
-        start=start,
-    )
-    response = (at_first.fitted.coefficients - start) / assumed
     position = plain.columns.index(plain.exposure)
-    gain = min(float(response[position]), LARGEST_GAIN)
-    fixed = first / (1.0 - gain)
-    design = plain.with_history(rows, replace(net, order_slope=fixed))
-    linkage = fit_outcome(panel, "orders", design, calibration=at_zero.calibration, start=at_first.fitted.coefficients)
+    linkage, assumed, gain = at_zero, 0.0, 0.0
+    for _ in range(NETTING_STEPS):
+        gain = min(float(_response_to_slope(rows, linkage)[position]), LARGEST_GAIN)
+        apart = _slope(linkage) - assumed
+        if abs(apart) < NETTING_TOLERANCE:
+            break
+        assumed += apart / (1.0 - gain)
+        netted = plain.with_history(rows, replace(net, order_slope=assumed))
+        start = linkage.fitted.coefficients
+        linkage = fit_outcome(panel, "orders", netted, calibration=at_zero.calibration, start=start)
     contribution = linkage.fitted.influence[:, position] / (1.0 - gain)
+    response = _response_to_slope(rows, linkage)
     fitted = with_nuisance(linkage.fitted, response, contribution, linkage.fitted.clusters)
     return replace(linkage, fitted=fitted), (contribution, linkage.fitted.clusters)
 
 
 def _with_slope_error(rows: pd.DataFrame, linkage: Linkage, nuisance: tuple[Floats, Ints]) -> Linkage:
     """Add the sampling error of the orders' slope that history is net of, by the change of the coefficients with that slope."""
-    net = linkage.design.preparation.net
-    assert net is not None
-    moved = linkage.design.with_history(rows, replace(net, order_slope=net.order_slope - SLOPE_STEP))
-    start = linkage.fitted.coefficients
-    before = fit_outcome(
-        linkage.panel, linkage.outcome, moved, retention=linkage.retention, calibration=linkage.calibration, start=start
-    )
-    response = (start - before.fitted.coefficients) / SLOPE_STEP
+    response = _response_to_slope(rows, linkage)
     return replace(linkage, fitted=with_nuisance(linkage.fitted, response, *nuisance))
+
+
+def _response_to_slope(rows: pd.DataFrame, linkage: Linkage) -> Floats:
+    """Derivative of the coefficients by the orders' slope that history is net of, shape (k,)."""
+    design, used = linkage.design, linkage.used
+    net = design.preparation.net
+    assert net is not None
+    up = net_columns(rows, replace(net, order_slope=net.order_slope + SLOPE_STEP))
+    down = net_columns(rows, replace(net, order_slope=net.order_slope - SLOPE_STEP))
+    change = {
+        design.columns.index(name): ((up[name] - down[name]) / (2 * SLOPE_STEP))[used]
+        for name in ("orders_now_net", "orders_before_net")
+        if name in design.columns
+    }
+    outcome = rows[linkage.outcome].to_numpy(dtype=float)[used]
+    matrix = design.matrix if len(used) == len(rows) else np.asfortranarray(design.matrix[used])
+    return response_to_design(linkage.fitted, matrix, outcome, change)
 
 
 def _slope(linkage: Linkage) -> float:
@@ -613,10 +630,7 @@ def _stayed(rows: pd.DataFrame) -> pd.Series:
 
 
 def _answered(panel: Panel, exposure: str) -> pd.DataFrame:
-    if not exposure:
-        return panel.rows
-    answered = panel.rows[exposure].notna()
-    return panel.rows if answered.all() else panel.rows[answered].reset_index(drop=True)
+    return panel.answered(exposure)
 
 
 def _fit_or_firth(

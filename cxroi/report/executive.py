@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +17,16 @@ from matplotlib.axes import Axes
 
 from cxroi import __version__, plots
 from cxroi.case import BusinessCase, Case, Programme
+from cxroi.case.business_case import COLUMNS as CASE_COLUMNS
 from cxroi.case.forecast import discount_factors
 from cxroi.case.programme import CATEGORIES
-from cxroi.language import Language
+from cxroi.language import Code, Language
 from cxroi.linkage import Linkage
 from cxroi.panel import window
-from cxroi.report.company import Assessment, smallest_detectable_gain
+from cxroi.report.company import Assessment, open_dataset, smallest_detectable_gain
+from cxroi.report.html import render_report
 from cxroi.report.model import Column, Figure, KeyFigure, Link, Report, Section, Sentence, Table
+from cxroi.report.run import INDEX, Finish
 from cxroi.report.show import money, money_interval, said
 from cxroi.value import CustomerValue
 
@@ -71,6 +76,70 @@ def executive_report(
         sections=sections,
         links=_links(pages, language),
     )
+
+
+def prepare_report(parameters: Mapping[str, Any]) -> Finish:
+    """Read a data set and its case, start the chain beside the notebooks, and give what writes its page and tables.
+
+    Parameters
+    ----------
+    parameters
+        ``dataset, quarter, lang, seed, case`` and, if stated, ``draws``.
+
+    Returns
+    -------
+    callable
+        Takes the run's folder and its manifest; writes ``index.html``, ``estimates.csv`` and ``case.csv`` and returns
+        the row accounting.
+
+    Raises
+    ------
+    InputError
+        If tables, quarter or case are wrong.
+    """
+    stated = {name: parameters[name] for name in ("quarter", "case", "seed", "draws") if name in parameters}
+    opening = open_dataset(parameters["dataset"], **stated)
+    worker = ThreadPoolExecutor(max_workers=1)
+    assessed = worker.submit(opening.assess)
+    worker.shutdown(wait=False)
+
+    def finish(folder: Path, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        return write_report(
+            assessed.result(),
+            folder,
+            lang=parameters["lang"],
+            inputs=manifest["inputs"],
+            pages=list(manifest["notebooks"]),
+        )
+
+    return finish
+
+
+def write_report(
+    assessment: Assessment,
+    folder: Path,
+    *,
+    lang: Code,
+    inputs: Iterable[Mapping[str, Any]] = (),
+    pages: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Write ``index.html``, ``estimates.csv`` and ``case.csv`` into a folder and give the row accounting.
+
+    ``case.csv`` has no rows where there is no case or it cannot be valued.
+    """
+    language = Language(lang, assessment.panel.currency)
+    page = render_report(executive_report(assessment, language, inputs=inputs, pages=pages))
+    (folder / INDEX).write_text(page, encoding="utf-8", newline="\n")
+    assessment.estimates.to_csv(str(folder / "estimates.csv"))
+    decision = assessment.decision
+    table = pd.DataFrame(columns=list(CASE_COLUMNS)) if isinstance(decision, str) else decision.tidy()
+    table.to_csv(folder / "case.csv", index=False, lineterminator="\n", float_format="%.10g")
+    return {
+        "accounting": {
+            "tables": assessment.tables.accounting.to_dict("records"),
+            "panel": assessment.panel.accounting.to_dict("records"),
+        },
+    }
 
 
 def answer(assessment: Assessment, language: Language) -> tuple[str, str, str]:

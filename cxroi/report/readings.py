@@ -22,7 +22,9 @@ from cxroi.tables import Tables
 from cxroi.value import CustomerValue, Estimates
 
 Sentences = list[str]
-SURE, UNLIKELY = 0.95, 0.05
+VERDICTS = (("pays", 0.95), ("probably", 0.8), ("open", 0.2), ("hardly", 0.05), ("loses", 0.0))
+"""What is said of a case, by the least probability of a positive net present value that it needs."""
+
 WORST_FIRST = ("fail", "warn", "pass")
 
 
@@ -78,9 +80,16 @@ def answers_used(panel: Panel, *, language: Language) -> Sentences:
         return [show.no_result(results.NO_ANSWERS, language)]
     frame = panel.accounting
     answers = frame[frame["stage"] == "answers"].set_index("reason")["rows"]
-    numbers = {"read": answers["read"], "kept": answers["kept"], "rows": len(panel.rows)}
-    numbers["customers"] = panel.rows["customer"].nunique()
+    numbers = {"read": answers["read"], "kept": answers["kept"]}
     return [language.text("nb.data.answers", **{name: language.number(number) for name, number in numbers.items()})]
+
+
+def rows_of_panel(panel: Panel, *, language: Language) -> Sentences:
+    """How many customers and quarters the answers speak for."""
+    if not panel.metrics:
+        return []
+    rows, customers = language.number(len(panel.rows)), language.number(panel.rows["customer"].nunique())
+    return [language.text("nb.data.rows", rows=rows, customers=customers)]
 
 
 def coverage(panel: Panel, *, language: Language) -> Sentences:
@@ -221,14 +230,20 @@ def purchases_answer(estimates: Estimates, *, language: Language) -> Sentences:
     orders, margin = results.linkage(estimates, "orders"), results.linkage(estimates, "margin")
     if isinstance(orders, str):
         return linkage_answer(estimates, "margin", language=language)
-    first = effect(orders, language=language)
     if isinstance(margin, str):
-        return [first, sure(orders, language=language), language.text("nb.link.change")]
-    return [
-        f"{first} {effect(margin, language=language)}",
-        sure(margin, language=language),
-        language.text("nb.link.change"),
-    ]
+        return linkage_answer(estimates, "orders", language=language)
+    often, worth = _range(orders), _range(margin)
+    unit = str(margin.marginal_effect()["unit"].iloc[0])
+    first = language.text(
+        "nb.link.purchases",
+        metric=orders.exposure.upper(),
+        verb=language.verb(margin.evidence),
+        orders=_signed(often.estimate, language.number(often.estimate, 3)),
+        orders_interval=_between(often.low, often.high, "orders", language),
+        margin=_signed(worth.estimate, show.in_unit(worth.estimate, unit, language)),
+        margin_interval=_between(worth.low, worth.high, unit, language),
+    )
+    return [first, sure(margin, language=language), language.text("nb.link.change")]
 
 
 def effect(fitted: Linkage | str, *, language: Language) -> str:
@@ -237,15 +252,13 @@ def effect(fitted: Linkage | str, *, language: Language) -> str:
         return show.no_result(fitted, language)
     if fitted.separated:
         return language.text("nb.link.separated_what", columns=", ".join(fitted.separated))
-    row = fitted.marginal_effect().iloc[0]
-    found = Range(row["estimate"], row["conf_low"], row["conf_high"])
-    unit = str(row["unit"])
+    found, unit = _range(fitted), str(fitted.marginal_effect()["unit"].iloc[0])
     more = "more" if found.estimate > 0 else "less"
     return language.text(
         f"nb.link.{fitted.outcome}_{more}",
         metric=fitted.exposure.upper(),
         verb=language.verb(fitted.evidence),
-        size=show.in_unit(abs(found.estimate), unit, language),
+        size=show.in_words(abs(found.estimate), unit, language),
         interval=_between(found.low, found.high, unit, language),
     )
 
@@ -254,8 +267,7 @@ def sure(fitted: Linkage | str, *, language: Language) -> str:
     """Whether the interval leaves zero out, on how many answers it rests, and the grade of evidence."""
     if isinstance(fitted, str) or fitted.separated:
         return ""
-    row = fitted.marginal_effect().iloc[0]
-    clear = Range(row["estimate"], row["conf_low"], row["conf_high"]).is_clear
+    clear = _range(fitted).is_clear
     return language.text(
         f"nb.link.{'clear' if clear else 'unclear'}",
         n=language.number(fitted.fitted.n_obs),
@@ -277,15 +289,20 @@ def adjusting(estimates: Estimates, outcome: str, *, language: Language) -> Sent
             else "no controls, history or periods to hold fixed"
         )
         return [language.text("nb.link.not_adjusted", reason=show.said(why, language).rstrip("."))]
-    before, after = (float(each.marginal_effect()["estimate"].iloc[0]) for each in (raw, adjusted))
+    before, after = (_range(each) for each in (raw, adjusted))
     unit = str(raw.marginal_effect()["unit"].iloc[0])
-    turned = before * after < 0
-    key = "turned" if turned else "shrank" if abs(after) < abs(before) else "grew"
-    words = {"raw": show.in_unit(before, unit, language), "adjusted": show.in_unit(after, unit, language)}
-    if not turned:
-        share = abs(after - before) / abs(before) if before else float("nan")
-        words["share"] = language.percent(share, 0)
-    return [language.text(f"nb.link.{key}", metric=raw.exposure.upper(), **words)]
+    words = {
+        "metric": raw.exposure.upper(),
+        "raw": show.in_words(before.estimate, unit, language),
+        "adjusted": show.in_words(after.estimate, unit, language),
+    }
+    if not before.is_clear and not after.is_clear:
+        return [language.text("nb.link.both_open", **words)]
+    if before.estimate * after.estimate < 0:
+        return [language.text("nb.link.turned", **words)]
+    share = abs(after.estimate - before.estimate) / abs(before.estimate)
+    key = "shrank" if abs(after.estimate) < abs(before.estimate) else "grew"
+    return [language.text(f"nb.link.{key}", **words, share=language.percent(share, 0))]
 
 
 def curve_title(fitted: Linkage | str, *, language: Language) -> str:
@@ -294,8 +311,7 @@ def curve_title(fitted: Linkage | str, *, language: Language) -> str:
         return ""
     if fitted.separated:
         return language.text("nb.link.title_separated", metric=fitted.exposure.upper())
-    row = fitted.marginal_effect().iloc[0]
-    found = Range(row["estimate"], row["conf_low"], row["conf_high"])
+    found = _range(fitted)
     way = ("rises" if found.estimate > 0 else "falls") if found.is_clear else "open"
     return language.text(f"nb.link.title_{fitted.outcome}_{way}", metric=fitted.exposure.upper())
 
@@ -484,7 +500,7 @@ def case_answer(decision: BusinessCase | str, *, language: Language) -> Sentence
         return _no_answer(decision, language)
     row = decision.glance().iloc[0]
     chance = float(row["p_npv_positive"])
-    verdict = "pays" if chance >= SURE else "loses" if chance <= UNLIKELY else "open"
+    verdict = next(name for name, least in VERDICTS if chance >= least)
     language = _in_currency(language, decision)
     words = {
         "npv": show.money(row["npv_median"], language),
@@ -519,7 +535,7 @@ def cash_title(decision: BusinessCase | str, *, language: Language) -> str:
     last = views.cash_flows(decision)
     assert isinstance(last, pd.DataFrame)
     end = last.iloc[-1]
-    median = show.money(end["cumulative_median"], language)
+    median = show.money(end["discounted_cumulative_median"], language)
     return language.text("nb.case.title_cash", months=language.number(end["month"]), median=median)
 
 
@@ -542,7 +558,7 @@ def tornado_title(decision: BusinessCase | str, *, language: Language) -> str:
     return (
         ""
         if frame.empty
-        else language.text("nb.case.title_tornado", name=show.said(str(frame["input"].iloc[0]), language))
+        else language.text("nb.case.title_tornado", name=_lower(show.said(str(frame["input"].iloc[0]), language)))
     )
 
 
@@ -579,7 +595,14 @@ def provenance(tables: Tables, panel: Panel, *, seed: int, language: Language) -
 
 def on_answers(panel: Panel, *, language: Language) -> Words:
     """Words of a figure of what became of the answers."""
-    return Words(caption=source_of_answers(panel, language=language))
+    if not panel.metrics:
+        return Words()
+    return Words(answers_used(panel, language=language)[0], source_of_answers(panel, language=language))
+
+
+def on_effects(frame: pd.DataFrame | str, *, language: Language) -> Words:
+    """Words of a figure of what goes with a point of each score."""
+    return Words(" ".join(metric_contest(frame, language=language)))
 
 
 def on_scores(frame: pd.DataFrame | str, *, language: Language) -> Words:
@@ -624,6 +647,15 @@ def on_tornado(decision: BusinessCase | str, *, language: Language) -> Words:
 
 def _lower(words: str) -> str:
     return words[:1].lower() + words[1:]
+
+
+def _range(fitted: Linkage) -> Range:
+    row = fitted.marginal_effect().iloc[0]
+    return Range(float(row["estimate"]), float(row["conf_low"]), float(row["conf_high"]))
+
+
+def _signed(x: float, words: str) -> str:
+    return f"+{words}" if x > 0 else words
 
 
 def _no_answer(why: str, language: Language) -> Sentences:

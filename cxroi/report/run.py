@@ -77,6 +77,7 @@ class NotebookRun:
 
 OnProgress = Callable[[Progress], None]
 Finish = Callable[[Path, Mapping[str, Any]], Mapping[str, Any]]
+Prepare = Callable[[Mapping[str, Any]], Finish]
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,9 @@ class Execution:
     finish
         Called with the folder and the manifest when all notebooks are done; writes the report and the tables of the
         run into the folder and returns what the manifest shall say more.
+    prepare
+        Called with the parameters that all notebooks share, ``case`` and ``draws``, before a kernel starts; refuses
+        wrong input and gives the ``finish`` of this run.
     """
 
     only: tuple[str, ...] = ()
@@ -106,6 +110,7 @@ class Execution:
     on_progress: OnProgress | None = None
     notebooks: Path | None = None
     finish: Finish | None = None
+    prepare: Prepare | None = None
 
 
 def run(
@@ -146,7 +151,7 @@ def run(
     values = _merged({name: value for name, value in stated.items() if value}, parameters or {}, names)
     assigned = assign_parameters(names, values)
     common = next(iter(assigned.values()))
-    folder, case_file = _existing_folder(common["dataset"]), _existing_file(str(values.get("case", "")))
+    folder, case_file = _existing_folder(common["dataset"]), _existing_file(str(values.get("case", stated["case"])))
     target = _target(Path(out) if out else Path("reports", folder.resolve().name), folder)
     sources = notebook_files(names, how.notebooks)
 
@@ -155,6 +160,10 @@ def run(
     with _workspace(target) as work:
         with _timed(timing, "inputs"):
             inputs = hash_inputs(folder, case_file)
+        finish = how.finish
+        if how.prepare is not None:
+            with _timed(timing, "prepare"):
+                finish = how.prepare(_shared(assigned, case_file))
         runs = run_notebooks(
             sources,
             parameters=values,
@@ -175,9 +184,9 @@ def run(
             "git": _git(),
         }
         error: Exception | None = _failure(runs, target)
-        if error is None and how.finish is not None:
+        if error is None and finish is not None:
             with _timed(timing, "finish"):
-                manifest, error = _finished(how.finish, work, manifest)
+                manifest, error = _finished(finish, work, manifest)
         timing["total"] = (dt.datetime.now(dt.UTC) - started_at).total_seconds()
         manifest["timing"] = {"started_at": started_at.isoformat(timespec="seconds"), "seconds": _rounded(timing)}
         _write_manifest(manifest, work)
@@ -374,6 +383,14 @@ def _merged(stated: dict[str, object], given: Mapping[str, object], names: list[
         )
     takes_case = any(name.startswith("06") for name in names)
     return {name: value for name, value in {**stated, **given}.items() if name != "case" or takes_case or name in given}
+
+
+def _shared(assigned: Mapping[str, Mapping[str, Any]], case: Path | None) -> dict[str, Any]:
+    """Parameters behind the whole run: those of every notebook, and of the case where it is run."""
+    every = [set(values) for values in assigned.values()]
+    shared = {name: next(iter(assigned.values()))[name] for name in sorted(set.intersection(*every))}
+    draws = {name: values[name] for values in assigned.values() for name in ("draws",) if name in values}
+    return {**shared, **draws, "case": str(case) if case else ""}
 
 
 def _failure(runs: Sequence[NotebookRun], target: Path) -> CxroiError | None:

@@ -33,10 +33,17 @@ CODES = (
 """Columns whose texts come from cxroi itself; texts of all other columns come from data and stay as they are."""
 
 _SECTIONS = ("nb.code", "accounting", "plots.band", "plots.input")
+_ENDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {"interval": ("conf_low", "conf_high"), "range": ("low", "high")}
+)
+"""Columns that show two of the frame."""
+
+_HIDDEN = ["unit", "unit_of_change"]
+_CHANGES = ("estimate", "conf_low", "conf_high", "smallest_detectable")
 _PERIODS = ("period", "before", "after")
 _BY_UNIT = (
     "estimate std_error conf_low conf_high low median high mean smallest_detectable score_before score_after"
-    " value_low value_high"
+    " value_low value_high number"
 )
 _NUMBER = re.compile(r"-?\d{1,3}(,\d{3})+(\.\d+)?|-?\d+(\.\d+)?")
 
@@ -110,8 +117,8 @@ def table(frame: pd.DataFrame | str, *, language: Language, columns: str = "", e
     frame
         Tidy frame, or the reason why there is none. A column ``unit`` says how estimates of its row are written.
     columns
-        Names of columns between spaces, in their order; all but ``unit`` by default. Those that the frame lacks are left
-        out.
+        Names of columns between spaces, in their order; all but the unit by default. ``interval`` and ``range`` join the
+        two ends. Those that the frame lacks are left out.
     empty
         Key of the sentence that stands for a frame without rows.
 
@@ -124,11 +131,10 @@ def table(frame: pd.DataFrame | str, *, language: Language, columns: str = "", e
         return reason(frame, language=language)
     if frame.empty:
         return text(language.text(empty))
-    names = [name for name in columns.split() or frame.columns.drop("unit", errors="ignore") if name in frame.columns]
+    names = [name for name in columns.split() or frame.columns.drop(_HIDDEN, errors="ignore") if _has(frame, name)]
     heads = [header(name, language) for name in names]
     rows = [[cell(name, row, language) for name in names] for row in frame.to_dict("records")]
-    is_number = [pd.api.types.is_numeric_dtype(frame[name]) for name in names]
-    kinds = ["number" if number else "words" for number in is_number]
+    kinds = ["number" if name in _ENDS or pd.api.types.is_numeric_dtype(frame[name]) else "words" for name in names]
     head = "".join(
         f'<th scope="col" class="{kind}">{escape(name)}</th>' for kind, name in zip(kinds, heads, strict=True)
     )
@@ -169,6 +175,9 @@ def header(column: str, language: Language) -> str:
 
 def cell(column: str, row: Mapping[Any, Any], language: Language) -> str:
     """One cell of a table as finished text."""
+    if column in _ENDS:
+        ends = [cell(end, row, language) for end in _ENDS[column]]
+        return "–" if "–" in ends else language.text("format.interval", low=ends[0], high=ends[1])
     value = row[column]
     if value is None or (not isinstance(value, str) and pd.isna(value)):
         return "–"
@@ -181,8 +190,16 @@ def cell(column: str, row: Mapping[Any, Any], language: Language) -> str:
         return language.date(value.date())
     if isinstance(value, bool):
         return language.text("nb.yes" if value else "nb.no")
-    unit = str(row.get("unit", "")) if column in _BY_UNIT.split() else ""
+    unit = str(row.get("unit_of_change" if column in _CHANGES and "unit_of_change" in row else "unit", ""))
+    unit = unit if column in _BY_UNIT.split() else ""
     return in_unit(float(value), unit, language) if unit else _WRITE.get(column, _plain)(language, value)
+
+
+def in_words(x: float, unit: str, language: Language) -> str:
+    """Write a number in its unit, the unit spelled out as in a sentence."""
+    if unit == "orders":
+        return language.text("nb.orders", number=language.number(x, 3))
+    return _percentage_points(language, x) if unit == "probability" else in_unit(x, unit, language)
 
 
 def in_unit(x: float, unit: str, language: Language) -> str:
@@ -191,7 +208,7 @@ def in_unit(x: float, unit: str, language: Language) -> str:
     Examples
     --------
     >>> in_unit(0.0123, "probability", Language("en")), in_unit(0.71, "share", Language("vi"))
-    ('1.2 percentage points', '71,0%')
+    ('1.23 pp', '71,0%')
     """
     return "–" if math.isnan(x) else _UNITS.get(unit, _money)(language, x)
 
@@ -248,6 +265,10 @@ def _gap(gap: str, language: Language) -> str:
     return language.number(float(gap.replace(",", "")), digits)
 
 
+def _has(frame: pd.DataFrame, name: str) -> bool:
+    return all(end in frame.columns for end in _ENDS.get(name, (name,)))
+
+
 def _paragraphs(lines: Iterable[str]) -> str:
     return "".join(f"<p>{escape(line, quote=False)}</p>" for line in lines)
 
@@ -291,8 +312,12 @@ def _precise(language: Language, x: float) -> str:
     return language.number(x, 3)
 
 
-def _change_in_probability(language: Language, x: float) -> str:
+def _percentage_points(language: Language, x: float) -> str:
     return language.percentage_points(x)
+
+
+def _short_points(language: Language, x: float) -> str:
+    return language.text("plots.pp", number=language.number(100 * x, 2))
 
 
 def _whole(language: Language, x: float) -> str:
@@ -308,7 +333,7 @@ _UNITS: Mapping[str, Write] = MappingProxyType(
         "NPS points": _score,
         "share": _share,
         "answer points": _mean,
-        "probability": _change_in_probability,
+        "probability": _short_points,
         "likelihood": _share,
         "orders": _precise,
         "ratio per point": _precise,

@@ -22,11 +22,12 @@ from cxroi.tables import Tables
 from cxroi.value import CustomerValue, Estimates, score_bands
 
 FEWEST_QUARTERS = 4
+FURTHEST_QUARTERS = 6
 FEWEST_CUSTOMERS = 50
 LOW_SHARE = 0.1
 MONTHS_OF_A_YEAR = 12
 STRONG = ("quasi_experiment", "experiment")
-Check = tuple[str, str, float, str]
+Check = tuple[str, str, float, str, str]
 
 
 def tables_read(tables: Tables) -> pd.DataFrame:
@@ -90,7 +91,7 @@ def data_checks(tables: Tables, panel: Panel) -> pd.DataFrame:
     lost = float(tables_read(tables)["lost"].sum() / max(tables_read(tables)["read"].sum(), 1))
     timing = "fail" if panel.timing != "before" else "pass"
     rows: list[Check] = [
-        ("rows left out", "pass" if lost < LOW_SHARE else "warn", lost, "share of all rows read"),
+        ("rows left out", "pass" if lost < LOW_SHARE else "warn", lost, "share of all rows read", "share"),
         (
             "retention rule",
             "pass" if panel.retention else "warn",
@@ -111,32 +112,39 @@ def data_checks(tables: Tables, panel: Panel) -> pd.DataFrame:
                 "pass" if customers >= FEWEST_CUSTOMERS else "fail",
                 float(customers),
                 f"at least {FEWEST_CUSTOMERS}",
+                "count",
             ),
             (
                 "quarters with answers",
                 "pass" if quarters >= FEWEST_QUARTERS else "warn",
                 float(quarters),
                 f"{FEWEST_QUARTERS} or more show seasons and how a gain fades",
+                "count",
             ),
             (
                 "customers who answer in a quarter",
                 "pass" if share >= LOW_SHARE else "warn",
                 share,
                 "share of those at risk; the silent are stood for by weights",
+                "share",
             ),
         ]
     else:
         rows.append(
-            ("answers", "fail", 0.0, "without a table surveys no score can be linked; value still can be estimated")
+            (
+                "answers",
+                "fail",
+                0.0,
+                "without a table surveys no score can be linked; value still can be estimated",
+                "count",
+            )
         )
-    return pd.DataFrame(rows, columns=["check", "verdict", "number", "advice"])
+    return pd.DataFrame(rows, columns=["check", "verdict", "number", "advice", "unit"])
 
 
 def files_read(tables: Tables) -> pd.DataFrame:
-    """Files behind the page: ``file, bytes, sha256`` (its first 16 signs)."""
-    hashes = tables.hashes()
-    rows = [(each.name, each.bytes, hashes[each.name][:16]) for each in tables.inputs]
-    return pd.DataFrame(rows, columns=["file", "bytes", "sha256"])
+    """Files behind the page: ``file, bytes``; their hashes are in the run's ``manifest.json``."""
+    return pd.DataFrame([(each.name, each.bytes) for each in tables.inputs], columns=["file", "bytes"])
 
 
 def scores_by_quarter(tables: Tables, metrics: Sequence[str]) -> pd.DataFrame | str:
@@ -185,7 +193,10 @@ def distribution(tables: Tables, metric: str) -> pd.DataFrame | str:
 def changes(tables: Tables, panel: Panel) -> pd.DataFrame | str:
     """Change of each score between the last two quarters with its interval and the smallest detectable change."""
     last = periods.label(panel.last_period, panel.period)
-    return _joined([results.change(tables, metric, last) for metric in panel.metrics])  # type: ignore[arg-type]
+    frame = _joined([results.change(tables, metric, last) for metric in panel.metrics])  # type: ignore[arg-type]
+    if isinstance(frame, str):
+        return frame
+    return frame.assign(unit_of_change=frame["unit"].where(frame["unit"] != "share", "probability"))
 
 
 def base_by_quarter(panel: Panel) -> pd.DataFrame:
@@ -204,12 +215,23 @@ def curve(fitted: Linkage | str) -> pd.DataFrame | str:
     return fitted if isinstance(fitted, str) else fitted.curve()
 
 
-def checks(result: Linkage | CustomerValue | BusinessCase | str) -> pd.DataFrame | str:
-    """Checks of a result: ``check, verdict, number, advice``."""
+def checks(result: Linkage | CustomerValue | BusinessCase | str, *, failed: bool = False) -> pd.DataFrame | str:
+    """Checks of a result: ``check, verdict, number, advice``, and ``part``: of which equation or programme.
+
+    ``failed`` keeps those only that do not pass.
+    """
     if isinstance(result, str):
         return result
-    frame = result.checks().rename(columns={"name": "check"})
-    return frame[["check", "verdict", "number", "advice"]]
+    frame = result.checks()
+    parts = frame["name"].str.partition(": ")
+    has_part = parts[1] != ""
+    of_case = isinstance(result, BusinessCase)
+    frame["check"] = parts[0 if of_case else 2].where(has_part, frame["name"])
+    frame["part"] = parts[2 if of_case else 0].where(has_part, "")
+    columns = ["check", "part", "verdict", "number", "advice"]
+    if frame["part"].nunique() <= (2 if of_case and len(result.case.programmes) == 1 else 1):
+        columns.remove("part")
+    return frame.loc[(frame["verdict"] != "pass") | (not failed), columns].reset_index(drop=True)
 
 
 def ratios(estimates: Estimates, outcome: str) -> pd.DataFrame | str:
@@ -266,9 +288,9 @@ def persistence(value: CustomerValue | str) -> pd.DataFrame | str:
         return value
     if value.persistence is None:
         return value.reason or "too few customers answered in four quarters or more to see how a gain fades"
-    later = np.arange(1, min(value.horizon_quarters, 8) + 1)
+    later = np.arange(1, min(value.horizon_quarters, FURTHEST_QUARTERS) + 1)
     kept = value.persistence.correlation(later.astype(float))
-    return pd.DataFrame({"quarter": later, "share": kept})
+    return pd.DataFrame({"later": later, "share": kept})
 
 
 def assumptions(case: Case | str, language: Language) -> pd.DataFrame | str:
@@ -276,7 +298,7 @@ def assumptions(case: Case | str, language: Language) -> pd.DataFrame | str:
     if isinstance(case, str):
         return case
     rows = [(each.name, fact, content) for each in case.programmes for fact, content in _stated(each, language)]
-    return pd.DataFrame(rows, columns=["programme", "fact", "content"])
+    return _of_several(pd.DataFrame(rows, columns=["programme", "fact", "content"]))
 
 
 def costs(case: Case | str) -> pd.DataFrame | str:
@@ -297,7 +319,7 @@ def costs(case: Case | str) -> pd.DataFrame | str:
         for programme in case.programmes
         for cost in programme.costs
     ]
-    return pd.DataFrame(rows)
+    return _of_several(pd.DataFrame(rows))
 
 
 def cash_flows(decision: BusinessCase | str) -> pd.DataFrame | str:
@@ -343,21 +365,29 @@ def tornado(decision: BusinessCase | str) -> pd.DataFrame | str:
 
 
 def two_keys(decision: BusinessCase | str) -> pd.DataFrame | str:
-    """Both keys of a programme, what customers say and money: ``check, verdict, number, advice``."""
+    """Both keys of a programme, what customers say and money: ``check, verdict, number, advice, unit``."""
     if isinstance(decision, str):
         return decision
     case = decision.case
     rows: list[Check] = []
+    names: list[str] = []
     for programme in case.programmes:
         shown = programme.evidence in STRONG and programme.score_gain.low > 0
         verdict = "pass" if shown else "warn" if programme.score_gain.low > 0 else "fail"
         rows.append(
-            ("measure: " + programme.id, verdict, programme.score_gain.low, "score gain at its low end, points")
+            ("what customers say", verdict, programme.score_gain.low, "score gain at its low end, points", "points")
         )
+        names.append(programme.name)
     chance = float(decision.glance()["p_npv_positive"].iloc[0])
     verdict = "pass" if chance >= 0.95 else "warn" if chance > 0.05 else "fail"
-    rows.append(("money", verdict, chance, "share of draws with a positive net present value"))
-    return pd.DataFrame(rows, columns=["check", "verdict", "number", "advice"])
+    rows.append(("money", verdict, chance, "share of draws with a positive net present value", "likelihood"))
+    frame = pd.DataFrame(rows, columns=["check", "verdict", "number", "advice", "unit"])
+    return frame if len(names) == 1 else frame.assign(programme=[*names, ""])
+
+
+def _of_several(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame without its programmes where there is only one."""
+    return frame.drop(columns="programme") if frame["programme"].nunique() == 1 else frame
 
 
 def _stated(programme: Programme, language: Language) -> list[tuple[str, str]]:

@@ -51,13 +51,16 @@ coefficients, errors = result.params.to_numpy(), result.bse.to_numpy()
 """
 REPORT = """
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps({"seconds": seconds, "gib": peak / 2**20, "extra": (peak - base) / 2**20, "b": coefficients.tolist(), "se": errors.tolist()}))
+extra = (peak - base) / 2**20
+print(json.dumps({"seconds": seconds, "extra": extra, "b": coefficients.tolist(), "se": errors.tolist()}))
 """
 
 
 def run(code: str, *arguments: str) -> dict[str, object]:
     """Result of a fresh process."""
-    done = subprocess.run([sys.executable, "-c", PREPARE + code + REPORT, *arguments], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PREPARE + code + REPORT, *arguments], check=True, capture_output=True, text=True
+    )
     return dict(json.loads(done.stdout))
 
 
@@ -75,11 +78,15 @@ def main() -> None:
             for key in ("b", "se")
             for mine, other in zip(ours[key], theirs[key], strict=True)  # type: ignore[call-overload]
         )
+        faster, leaner = theirs["seconds"] / ours["seconds"], ours["extra"] / theirs["extra"]  # type: ignore[operator]
+        print(f"{family}, {options.rows} million rows × {options.columns} columns")
         print(
-            f"{family:8} {options.rows} M rows × {options.columns}: cxroi {ours['seconds']:.2f} s, statsmodels {theirs['seconds']:.2f} s, "
-            f"{theirs['seconds'] / ours['seconds']:.1f}× faster; memory above the data {ours['extra']:.2f} against {theirs['extra']:.2f} GiB "  # type: ignore[operator]
-            f"({ours['extra'] / theirs['extra']:.2f}); largest relative difference {apart:.1e}"  # type: ignore[operator]
+            f"  seconds                    cxroi {ours['seconds']:.2f}, statsmodels {theirs['seconds']:.2f}: {faster:.1f}× faster"
         )
+        print(
+            f"  GiB above the data         cxroi {ours['extra']:.2f}, statsmodels {theirs['extra']:.2f}: {leaner:.2f}×"
+        )
+        print(f"  largest relative difference {apart:.1e}")
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ class Panel:
     retention: str = ""
     outcomes: tuple[str, ...] = field(default=OUTCOMES)
 
-    _answered: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
+    _answered: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
         return repr(self.tidy())

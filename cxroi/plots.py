@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from importlib.resources import as_file, files
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import matplotlib as mpl
 import numpy as np
@@ -30,7 +30,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from cxroi.errors import InputError
-from cxroi.language import Language, catalogue
+from cxroi.language import Kind, Language, catalogue
 from cxroi.scores import ces_interval, csat_interval
 
 Floats = NDArray[np.float64]
@@ -234,7 +234,7 @@ def effects(
         places, labels, told = [], [], []
         place = 0.0
         for exposure, group in rows.groupby("exposure", sort=False):
-            for each in group.itertuples():
+            for each in _each(group):
                 adjusted = bool(each.headline)
                 colour = BLUE if adjusted else SOFT
                 axes.hlines(place, each.conf_low, each.conf_high, color=colour, linewidth=2.2 if adjusted else 1.4)
@@ -286,7 +286,7 @@ def value_by_band(tidy: pd.DataFrame, *, language: Language = ENGLISH, title: st
         axes.hlines(place, drawn["low"], drawn["high"], color=BLUE, linewidth=2)
         axes.plot(drawn["estimate"], place, "o", color=BLUE)
         told = []
-        for at, each in zip(place, drawn.itertuples(), strict=True):
+        for at, each in zip(place, _each(drawn), strict=True):
             axes.annotate(
                 shown(float(each.estimate)),
                 (max(float(each.high), 0.0), at),
@@ -298,7 +298,7 @@ def value_by_band(tidy: pd.DataFrame, *, language: Language = ENGLISH, title: st
             told.append(f"{_band(str(each.band), language)}: {shown(float(each.estimate))}")
         labels = [
             language.text("plots.band_n", band=_band(str(each.band), language), n=language.number(each.customers))
-            for each in drawn.itertuples()
+            for each in _each(drawn)
         ]
         axes.set_yticks(place, labels)
         axes.tick_params(axis="y", length=0)
@@ -449,7 +449,7 @@ def tornado(frame: pd.DataFrame, *, language: Language = ENGLISH, title: str = "
         place = np.arange(len(rows))
         middle = float(rows["npv_median"].iloc[0]) if len(rows) else 0.0
         told = []
-        for at, each in zip(place, rows.itertuples(), strict=True):
+        for at, each in zip(place, _each(rows), strict=True):
             for end, value, colour in (
                 (each.npv_low, each.value_low, RED if each.npv_low < each.npv_high else BLUE),
                 (each.npv_high, each.value_high, BLUE if each.npv_low < each.npv_high else RED),
@@ -468,7 +468,9 @@ def tornado(frame: pd.DataFrame, *, language: Language = ENGLISH, title: str = "
                 )
             told.append(
                 f"{_input(str(each.input), str(each.programme), language)}: "
-                + language.interval(*sorted((each.npv_low, each.npv_high)), *_money_kind(language))
+                + language.interval(
+                    min(each.npv_low, each.npv_high), max(each.npv_low, each.npv_high), *_money_kind(language)
+                )
             )
         axes.axvline(middle, color=INK, linewidth=0.9)
         axes.axvline(0, color=SOFT, linestyle=":", linewidth=1.2)
@@ -482,7 +484,7 @@ def tornado(frame: pd.DataFrame, *, language: Language = ENGLISH, title: str = "
             fontsize=9,
             color=SOFT,
         )
-        axes.set_yticks(place, [_input(str(each.input), str(each.programme), language) for each in rows.itertuples()])
+        axes.set_yticks(place, [_input(str(each.input), str(each.programme), language) for each in _each(rows)])
         axes.tick_params(axis="y", length=0)
         axes.set_xlim(*_roomy(axes.get_xlim(), left=0.26, right=0.2))
         _ticks(axes, shown, which="x", most=5)
@@ -517,7 +519,7 @@ def scenarios(
         )
         axes.hlines(place, rows["low"], rows["high"], color=BLUE, linewidth=2)
         axes.plot(rows["median"], place, "o", color=BLUE)
-        for at, each in zip(place, rows.itertuples(), strict=True):
+        for at, each in zip(place, _each(rows), strict=True):
             axes.annotate(
                 shown(float(each.median)),
                 (max(float(each.high), 0.0), at),
@@ -554,7 +556,7 @@ def accounting(frame: pd.DataFrame, *, language: Language = ENGLISH, title: str 
         _need(rows)
         left = 0.0
         told = []
-        for at, each in enumerate(rows.itertuples()):
+        for at, each in enumerate(_each(rows)):
             count = abs(float(each.rows))
             whole = each.reason in ("read", "kept")
             start = 0.0 if whole else left - count
@@ -606,7 +608,7 @@ def _signs() -> frozenset[int]:
     return frozenset(found)
 
 
-def _style() -> dict[str, object]:
+def _style() -> dict[Any, Any]:
     return {
         "font.family": list(_families()),
         "font.size": 10,
@@ -651,6 +653,10 @@ def _told(axes: Axes, words: str) -> Axes:
     return axes
 
 
+def _each(rows: pd.DataFrame) -> list[Any]:
+    return list(rows.itertuples())
+
+
 def _need(rows: pd.DataFrame) -> None:
     """Refuse an empty picture."""
     if rows.empty:
@@ -685,7 +691,7 @@ def _money_format(language: Language) -> Format:
     return lambda x: language.money(x, compact=True)
 
 
-def _money_kind(language: Language) -> tuple[str]:
+def _money_kind(language: Language) -> tuple[Kind]:
     return ("compact_money",) if language.currency else ("number",)
 
 
@@ -695,7 +701,7 @@ def _outcome_format(outcome: str, language: Language) -> Format:
     return _money_format(language) if outcome in ("margin", "revenue", "ltv") else lambda x: language.number(x, 2)
 
 
-def _change_kind(outcome: str, language: Language) -> tuple[str, int]:
+def _change_kind(outcome: str, language: Language) -> tuple[Kind, int]:
     if outcome == "retained":
         return "percentage_points", 2
     if outcome in ("margin", "revenue", "ltv"):
@@ -786,7 +792,7 @@ def _intervals(axes: Axes, place: Floats, group: pd.DataFrame, colour: str) -> N
 
 
 def _beside(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
-    style = {"color": colour, "fontweight": "bold", "fontsize": 9.5, "bbox": _PAPER}
+    style: dict[str, Any] = {"color": colour, "fontweight": "bold", "fontsize": 9.5, "bbox": _PAPER}
     axes.annotate(text, (x, y), (8, 0), textcoords="offset points", va="center", **style)
 
 

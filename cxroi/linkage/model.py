@@ -60,7 +60,10 @@ class Linkage:
     method : str
         ``raw`` (score only) or ``adjusted``.
     separated : tuple of str
-        Columns that predict retention perfectly; then the fit is Firth's penalised one and its figures are no headline.
+        Columns, the score among them, that predict retention perfectly; then the fit is Firth's penalised one and its
+        figures are no headline.
+    predicting : tuple of str
+        Controls that predict some rows perfectly while the score does not; the fit is Firth's, the score's effect finite.
     retention : Linkage or None
         For amounts: the equation of being retained, by which the amount's average effect counts those who left as 0.
     """
@@ -76,6 +79,7 @@ class Linkage:
     calibration: Calibration
     level: tuple[float, float] | None
     separated: tuple[str, ...] = ()
+    predicting: tuple[str, ...] = ()
     retention: Linkage | None = None
 
     def __repr__(self) -> str:
@@ -183,7 +187,7 @@ class Linkage:
                 "outcome": [self.outcome],
                 "exposure": [self.exposure],
                 "method": [self.method],
-                "family": [self.fitted.family if not self.separated else "logit (Firth)"],
+                "family": ["logit (Firth)" if self.separated or self.predicting else self.fitted.family],
                 "n_obs": [self.fitted.n_obs],
                 "n_clusters": [self.n_clusters],
                 "log_likelihood": [self.fitted.log_likelihood],
@@ -218,13 +222,15 @@ class Linkage:
         rows.append(
             (
                 "separation",
-                "fail" if self.separated else "pass",
-                float(len(self.separated)),
+                "fail" if self.separated else "warn" if self.predicting else "pass",
+                float(len(self.separated or self.predicting)),
                 (
                     f"{', '.join(self.separated)} predict who stays without error, so no finite odds ratio exists; the penalised (Firth) "
                     "figures are shown instead. A score that predicts perfectly was probably taken, or derived, after the outcome"
                 )
                 if self.separated
+                else f"{', '.join(self.predicting)} holds only customers with one outcome; fitted with a penalty (Firth), the score's effect is finite"
+                if self.predicting
                 else "no column predicts retention perfectly",
             )
         )
@@ -426,7 +432,8 @@ def fit_outcome(
     family = FAMILIES[outcome]
     if outcome in ("margin", "revenue") and (float((target < 0).mean()) > MOST_NEGATIVE_ROWS or target.mean() <= 0):
         family = "gaussian"
-    fitted, separated = _fit_or_firth(matrix, target, clusters, family, design.columns, start)
+    fitted, perfect = _fit_or_firth(matrix, target, clusters, family, design.columns, start)
+    by_score = not exposure or any(exposure in column for column in perfect)
     others = [name for name in design.columns if name not in ("Intercept", exposure)]
     adjusted = bool(others) and weights == "base"
     if not adjusted:
@@ -444,7 +451,8 @@ def fit_outcome(
         used=used,
         calibration=calibration,
         level=base_level(panel, outcome, rows) if adjusted else None,
-        separated=separated,
+        separated=perfect if by_score else (),
+        predicting=() if by_score else perfect,
         retention=retention,
     )
 

@@ -59,8 +59,8 @@ def firth(design: Floats, outcome: Floats, clusters: Ints, *, tolerance: float =
     outcome : array, shape (N,)
         0 or 1.
     clusters : array, shape (N,)
-        Codes, kept for matching equations; the covariance is the inverse information, because clustered residuals
-        vanish where the prediction is perfect.
+        Codes, not used: the covariance is the inverse information, because clustered residuals vanish where the
+        prediction is perfect. The codes of the result are negative and match no other equation's.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def firth(design: Floats, outcome: Floats, clusters: Ints, *, tolerance: float =
         coefficients=coefficients,
         covariance=covariance,
         influence=root,
-        clusters=np.full(k, -1, dtype=np.int64),
+        clusters=np.arange(-k, 0),
         n_obs=n,
         converged=converged,
         iterations=iterations,

@@ -134,7 +134,7 @@ def case_exposure(panel: Panel, case: Case | str) -> str:
     Empty where no score has answers.
     """
     stated = [] if isinstance(case, str) else [each.score_gain.metric for each in case.programmes]
-    wanted = [metric for metric in stated if metric is not None] or list(METRICS)
+    wanted: list[str] = [metric for metric in stated if metric is not None]
     return next((metric for metric in [*wanted, *METRICS] if metric in panel.metrics), "")
 
 
@@ -169,8 +169,9 @@ def _change(tables: Tables, metric: str, last: str) -> pd.DataFrame | str:
 def _value(estimates: Estimates, exposure: str, opening: Opening) -> CustomerValue | str:
     """Value as ``dataset.yaml`` states its terms, else over the horizon and at the rate of the case."""
     panel = opening.panel
-    by_score = estimates.values
-    found = by_score.get(exposure, results.NO_TERMS)
+    found: CustomerValue | str = results.NO_TERMS
+    if exposure:
+        found = estimates.values[exposure]  # noqa: PD011
     if isinstance(found, CustomerValue):
         return found
     terms = panel.value_terms

@@ -20,7 +20,7 @@ from cxroi.case import BusinessCase, Case, Programme
 from cxroi.case.business_case import COLUMNS as CASE_COLUMNS
 from cxroi.case.forecast import discount_factors
 from cxroi.case.programme import CATEGORIES
-from cxroi.language import Code, Language
+from cxroi.language import Language
 from cxroi.linkage import Linkage
 from cxroi.panel import window
 from cxroi.report.company import Assessment, open_dataset, smallest_detectable_gain
@@ -78,13 +78,14 @@ def executive_report(
     )
 
 
-def prepare_report(parameters: Mapping[str, Any]) -> Finish:
-    """Read a data set and its case, start the chain beside the notebooks, and give what writes its page and tables.
+def prepare_report(known: Mapping[str, Any]) -> Finish:
+    """Read a data set and its case, write their report beside the notebooks, and give what puts it into the folder.
 
     Parameters
     ----------
-    parameters
-        ``dataset, quarter, lang, seed, case`` and, if stated, ``draws``.
+    known
+        ``parameters`` (``dataset, quarter, lang, seed, case`` and, if stated, ``draws``), ``inputs`` (``file, bytes,
+        sha256``) and ``notebooks``, the names of those whose pages will stand beside.
 
     Returns
     -------
@@ -97,49 +98,40 @@ def prepare_report(parameters: Mapping[str, Any]) -> Finish:
     InputError
         If tables, quarter or case are wrong.
     """
+    parameters = known["parameters"]
     stated = {name: parameters[name] for name in ("quarter", "case", "seed", "draws") if name in parameters}
     opening = open_dataset(parameters["dataset"], **stated)
+
+    language = Language(parameters["lang"], opening.panel.currency)
+
+    def write() -> tuple[Assessment, str]:
+        assessment = opening.assess()
+        report = executive_report(assessment, language, inputs=known["inputs"], pages=list(known["notebooks"]))
+        return assessment, render_report(report)
+
     worker = ThreadPoolExecutor(max_workers=1)
-    assessed = worker.submit(opening.assess)
+    written = worker.submit(write)
     worker.shutdown(wait=False)
 
     def finish(folder: Path, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-        return write_report(
-            assessed.result(),
-            folder,
-            lang=parameters["lang"],
-            inputs=manifest["inputs"],
-            pages=list(manifest["notebooks"]),
-        )
+        assessment, page = written.result()
+        (folder / INDEX).write_text(page, encoding="utf-8", newline="\n")
+        return write_tables(assessment, folder)
 
     return finish
 
 
-def write_report(
-    assessment: Assessment,
-    folder: Path,
-    *,
-    lang: Code,
-    inputs: Iterable[Mapping[str, Any]] = (),
-    pages: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Write ``index.html``, ``estimates.csv`` and ``case.csv`` into a folder and give the row accounting.
+def write_tables(assessment: Assessment, folder: Path) -> dict[str, Any]:
+    """Write ``estimates.csv`` and ``case.csv`` into a folder and give the row accounting of tables and panel.
 
     ``case.csv`` has no rows where there is no case or it cannot be valued.
     """
-    language = Language(lang, assessment.panel.currency)
-    page = render_report(executive_report(assessment, language, inputs=inputs, pages=pages))
-    (folder / INDEX).write_text(page, encoding="utf-8", newline="\n")
-    assessment.estimates.to_csv(str(folder / "estimates.csv"))
     decision = assessment.decision
+    assessment.estimates.to_csv(str(folder / "estimates.csv"))
     table = pd.DataFrame(columns=list(CASE_COLUMNS)) if isinstance(decision, str) else decision.tidy()
     table.to_csv(folder / "case.csv", index=False, lineterminator="\n", float_format="%.10g")
-    return {
-        "accounting": {
-            "tables": assessment.tables.accounting.to_dict("records"),
-            "panel": assessment.panel.accounting.to_dict("records"),
-        },
-    }
+    tables, panel = assessment.tables.accounting, assessment.panel.accounting
+    return {"accounting": {"tables": tables.to_dict("records"), "panel": panel.to_dict("records")}}
 
 
 def answer(assessment: Assessment, language: Language) -> tuple[str, str, str]:
@@ -667,7 +659,7 @@ def _case_rows(case: Case, language: Language) -> list[tuple[str, ...]]:
     """What was stated, a row each: assumption, value, source, owner, kind."""
     kind, file = language.text("executive.kind.assumption"), language.text("executive.source.case")
     months = language.text("executive.months", number=language.number(case.horizon_months))
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (language.text("executive.fact.horizon"), months, file, "–", kind),
         (_capital(language.text("term.discount_rate")), _yearly(case.annual_discount_rate, language), file, "–", kind),
     ]
@@ -788,7 +780,7 @@ def _checks_section(a: Assessment, language: Language) -> Section:
             _plain_number(float(each.number), language),
             _capital(said(str(each.advice), language)),
         )
-        for each in frame[frame["verdict"] != "pass"].itertuples()
+        for each in _each(frame[frame["verdict"] != "pass"])
     ]
     passed = [_check_name(a, str(name), language) for name in frame.loc[frame["verdict"] == "pass", "name"]]
     if passed:
@@ -805,6 +797,10 @@ def _check_name(a: Assessment, name: str, language: Language) -> str:
     names = {each.id: each.name for each in a.case.programmes} if isinstance(a.case, Case) else {}
     words = _capital(said(name, language).removesuffix(f": {subject}").replace("_", " "))
     return words if not subject or len(names) == 1 else f"{words}: {names.get(subject, said(subject, language))}"
+
+
+def _each(frame: pd.DataFrame) -> list[Any]:
+    return list(frame.itertuples())
 
 
 def _plain_number(x: float, language: Language) -> str:

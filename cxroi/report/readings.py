@@ -25,6 +25,7 @@ Sentences = list[str]
 VERDICTS = (("pays", 0.95), ("probably", 0.8), ("open", 0.2), ("hardly", 0.05), ("loses", 0.0))
 """What is said of a case, by the least probability of a positive net present value that it needs."""
 
+MOST_ANSWERED = 0.9
 WORST_FIRST = ("fail", "warn", "pass")
 
 
@@ -56,13 +57,18 @@ def data_answer(tables: Tables, panel: Panel, *, language: Language) -> Sentence
     sure = language.text("nb.data.sure", **passed)
     if concerns:
         sure = language.text("nb.data.concerns", **passed, names=", ".join(concerns))
-    share = language.percent(cover["share_answered"].mean(), 0)
-    change = "nb.data.change" if panel.metrics else "nb.data.change_no_answers"
-    return [
-        language.text(f"nb.data.{worst}", **counts),
-        sure,
-        language.text(change, share=share) if panel.metrics else language.text(change),
-    ]
+    return [language.text(f"nb.data.{worst}", **counts), sure, _data_change(panel, cover, language)]
+
+
+def _data_change(panel: Panel, cover: pd.DataFrame, language: Language) -> str:
+    share = float(cover["share_answered"].mean())
+    if not panel.metrics:
+        return language.text("nb.data.change_no_answers")
+    if panel.timing != "before":
+        return language.text("nb.data.change_timing")
+    if share > MOST_ANSWERED:
+        return language.text("nb.data.change_quarters", quarters=language.number(len(cover)))
+    return language.text("nb.data.change", share=language.percent(share, 0))
 
 
 def tables_read(tables: Tables, *, language: Language) -> Sentences:
@@ -97,7 +103,10 @@ def coverage(panel: Panel, *, language: Language) -> Sentences:
     if not panel.metrics:
         return [show.no_result(results.NO_ANSWERS, language)]
     cover = views.coverage(panel)
-    most, least = cover.loc[cover["share_answered"].idxmax()], cover.loc[cover["share_answered"].idxmin()]
+    if len(cover) == 1:
+        return []
+    ordered = cover.sort_values("share_answered", kind="stable")
+    least, most = ordered.iloc[0], ordered.iloc[-1]
     return [
         language.text(
             "nb.data.coverage",
@@ -133,7 +142,7 @@ def scores_answer(tables: Tables, panel: Panel, *, language: Language) -> Senten
 def _score_now(row: pd.Series, language: Language) -> str:
     unit = str(row["unit"])
     words = {
-        "quarter": language.quarter(row["period"]),
+        "quarter": _when(str(row["period"]), language),
         "metric": str(row["metric"]).upper(),
         "estimate": show.in_unit(row["estimate"], unit, language),
         "interval": _between(row["conf_low"], row["conf_high"], unit, language),
@@ -142,6 +151,10 @@ def _score_now(row: pd.Series, language: Language) -> str:
     if np.isnan(row["response_rate"]):
         return language.text("nb.scores.now", **words)
     return language.text("nb.scores.now_rate", **words, rate=language.percent(row["response_rate"], 0))
+
+
+def _when(period: str, language: Language) -> str:
+    return language.text("nb.scores.undated") if period == "all" else language.quarter(period)
 
 
 def score_change(change: Scores | str, *, language: Language) -> Sentences:
@@ -187,17 +200,17 @@ def groups(frame: pd.DataFrame | str, *, language: Language) -> Sentences:
     """Which group is lowest and which highest, and whether their intervals meet."""
     if isinstance(frame, str) or frame.empty:
         return []
-    rows = frame[frame["estimate"].notna()]
+    rows = frame[frame["estimate"].notna()].sort_values("estimate", kind="stable")
     if len(rows) < 2:
         return []
-    low, high = rows.loc[rows["estimate"].idxmin()], rows.loc[rows["estimate"].idxmax()]
+    low, high = rows.iloc[0], rows.iloc[-1]
     apart = low["conf_high"] < high["conf_low"]
     return [
         language.text(
             f"nb.scores.groups_{'apart' if apart else 'meet'}",
-            low=str(low["level"]),
+            low=_level(low["level"]),
             low_score=show.in_unit(low["estimate"], low["unit"], language),
-            high=str(high["level"]),
+            high=_level(high["level"]),
             high_score=show.in_unit(high["estimate"], high["unit"], language),
             number=language.number(len(rows)),
         )
@@ -208,7 +221,7 @@ def distribution_title(frame: pd.DataFrame | str, metric: str, *, language: Lang
     """Finding of a figure of single answers."""
     if isinstance(frame, str) or frame.empty:
         return ""
-    most = frame.loc[frame["n"].idxmax()]
+    most = frame.sort_values("n", kind="stable").iloc[-1]
     share = most["n"] / frame["n"].sum()
     score = language.number(most["score"], 0 if float(most["score"]).is_integer() else 1)
     return language.text("nb.scores.most", metric=metric.upper(), score=score, share=language.percent(share, 0))
@@ -221,7 +234,8 @@ def linkage_answer(estimates: Estimates, outcome: str, *, language: Language) ->
         return _no_answer(fitted, language)
     if fitted.separated:
         columns = ", ".join(fitted.separated)
-        return [language.text(f"nb.link.separated_{part}", columns=columns) for part in ("what", "why", "repair")]
+        what, repair = (language.text(f"nb.link.separated_{part}", columns=columns) for part in ("what", "repair"))
+        return [what, language.text("nb.link.separated_why"), repair]
     return [effect(fitted, language=language), sure(fitted, language=language), language.text("nb.link.change")]
 
 
@@ -280,14 +294,10 @@ def sure(fitted: Linkage | str, *, language: Language) -> str:
 def adjusting(estimates: Estimates, outcome: str, *, language: Language) -> Sentences:
     """What comparing like with like did to the raw contrast."""
     raw, adjusted = (results.linkage(estimates, outcome, method=method) for method in ("raw", "adjusted"))
-    if isinstance(raw, str) or isinstance(adjusted, str) or adjusted.method == "raw":
-        why = (
-            raw
-            if isinstance(raw, str)
-            else adjusted
-            if isinstance(adjusted, str)
-            else "no controls, history or periods to hold fixed"
-        )
+    if isinstance(raw, str):
+        return [show.no_result(raw, language)]
+    if isinstance(adjusted, str) or adjusted.method == "raw":
+        why = adjusted if isinstance(adjusted, str) else results.NOTHING_FIXED
         return [language.text("nb.link.not_adjusted", reason=show.said(why, language).rstrip("."))]
     before, after = (_range(each) for each in (raw, adjusted))
     unit = str(raw.marginal_effect()["unit"].iloc[0])
@@ -385,12 +395,11 @@ def value_answer(value: CustomerValue | str, *, language: Language) -> Sentences
     """What a customer is worth, what a point is worth, and what would change it."""
     if isinstance(value, str):
         return _no_answer(value, language)
-    frame = value.tidy().set_index("measure")
-    whole = frame.loc[["lifetime_value"]].query("band == 'all'").iloc[0]
+    whole = _worth(value, "lifetime_value")
     first = language.text(
         "nb.value.now",
-        value=show.money(whole["estimate"], language),
-        interval=show.money_interval(whole["low"], whole["high"], language),
+        value=show.money(whole.estimate, language),
+        interval=show.money_interval(whole.low, whole.high, language),
         months=language.number(value.horizon_quarters * results.MONTHS_OF_A_QUARTER),
         rate=language.percent(value.annual_discount_rate, 0 if (value.annual_discount_rate * 100).is_integer() else 1),
         customers=language.number(value.customers),
@@ -404,8 +413,7 @@ def point(value: CustomerValue | str, *, language: Language) -> str:
     """Worth of one point throughout the horizon, with its range."""
     if isinstance(value, str) or value.reason:
         return show.no_result(value if isinstance(value, str) else value.reason, language)
-    row = value.tidy().set_index("measure").loc["value_of_one_point"]
-    found = Range(row["estimate"], row["low"], row["high"])
+    found = _worth(value, "value_of_one_point")
     clear = "clear" if found.is_clear else "unclear"
     return language.text(
         f"nb.value.point_{'more' if found.estimate > 0 else 'less'}_{clear}",
@@ -421,15 +429,15 @@ def fading(value: CustomerValue | str, *, language: Language) -> Sentences:
     if isinstance(value, str) or value.reason or value.persistence is None:
         why = views.persistence(value)
         return [show.no_result(why, language)] if isinstance(why, str) else []
-    row = value.tidy().set_index("measure").loc["value_of_one_fading_point"]
-    left = value.persistence.tidy().set_index("term").loc["fade"]
+    found = _worth(value, "value_of_one_fading_point")
+    left = value.persistence.tidy().query("term == 'fade'").iloc[0]
     return [
         language.text(
             "nb.value.fading",
             left=language.percent(left["estimate"], 0),
             left_interval=language.interval(left["conf_low"], left["conf_high"], "percent", 0),
-            size=show.money(row["estimate"], language),
-            interval=show.money_interval(row["low"], row["high"], language),
+            size=show.money(found.estimate, language),
+            interval=show.money_interval(found.low, found.high, language),
         )
     ]
 
@@ -545,8 +553,9 @@ def scenarios_title(decision: BusinessCase | str, *, language: Language) -> str:
         return ""
     language = _in_currency(language, decision)
     frame = decision.tidy()
-    whole = frame[(frame["programme"] == decision.whole.programme) & (frame["measure"] == "npv")].set_index("scenario")
-    low, high = (show.money(whole.loc[name, "median"], language) for name in ("conservative", "optimistic"))
+    whole = frame[(frame["programme"] == decision.whole.programme) & (frame["measure"] == "npv")]
+    npv = dict(zip(whole["scenario"], whole["median"], strict=True))
+    low, high = (show.money(npv[name], language) for name in ("conservative", "optimistic"))
     return language.text("nb.case.title_scenarios", low=low, high=high)
 
 
@@ -573,8 +582,8 @@ def failed_checks(frame: pd.DataFrame | str, *, language: Language) -> Sentences
     """How many checks pass, and which do not."""
     if isinstance(frame, str):
         return []
-    odd = [show.said(name, language) for name in frame[frame["verdict"] != "pass"]["check"]]
-    words = {"passed": language.number(len(frame) - len(odd)), "checks": language.number(len(frame))}
+    odd = list(dict.fromkeys(show.said(name, language) for name in frame[frame["verdict"] != "pass"]["check"]))
+    words = {"passed": language.number((frame["verdict"] == "pass").sum()), "checks": language.number(len(frame))}
     if not odd:
         return [language.text("nb.data.sure", **words)]
     return [language.text("nb.data.concerns", **words, names=", ".join(odd))]
@@ -652,6 +661,16 @@ def _lower(words: str) -> str:
 def _range(fitted: Linkage) -> Range:
     row = fitted.marginal_effect().iloc[0]
     return Range(float(row["estimate"]), float(row["conf_low"]), float(row["conf_high"]))
+
+
+def _worth(value: CustomerValue, measure: str) -> Range:
+    frame = value.tidy()
+    row = frame[(frame["measure"] == measure) & (frame["band"] == "all")].iloc[0]
+    return Range(float(row["estimate"]), float(row["low"]), float(row["high"]))
+
+
+def _level(level: object) -> str:
+    return level if isinstance(level, str) else show.EMPTY if pd.isna(level) else str(level)  # type: ignore[call-overload]
 
 
 def _signed(x: float, words: str) -> str:

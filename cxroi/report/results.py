@@ -24,6 +24,8 @@ T = TypeVar("T")
 NO_ANSWERS = "the data have no answers"
 NO_CASE = "there is no case.yaml beside the data set; a case states the gain, the reach and the costs of a programme"
 NO_TERMS = "no value: {horizon_months, annual_discount_rate} in dataset.yaml"
+NO_DATES = "scores by quarter need surveys.answered_at or surveys.invited_at; these surveys have no dates"
+NOTHING_FIXED = "no controls, history or periods to hold fixed"
 AS_STATED = -1.0
 MONTHS_OF_A_QUARTER = 3
 QUICK_DRAWS = 100  # of a sensitivity table, which shows point estimates only
@@ -70,13 +72,8 @@ def effects(estimates: Estimates, outcome: str) -> pd.DataFrame | str:
         for method in ("raw", "adjusted"):
             fitted = found.get((outcome, method), NO_ANSWERS)
             if isinstance(fitted, Linkage):
-                counts = {"n_obs": fitted.fitted.n_obs, "n_clusters": fitted.n_clusters, "segment": "all"}
-                rows.append(fitted.marginal_effect().assign(exposure=exposure, estimand="ame", **counts))
-    if not rows:
-        return reason(linkage(estimates, outcome))
-    table = pd.concat(rows, ignore_index=True)
-    table["headline"] = table["method"] == "adjusted"
-    return table
+                rows.append(_effect(fitted, exposure, method))
+    return pd.concat(rows, ignore_index=True) if rows else reason(linkage(estimates, outcome))
 
 
 def score(
@@ -188,6 +185,17 @@ def reason(result: object) -> str:
 def rung(evidence: str) -> int:
     """Place of a grade of evidence on the ladder, 0 the lowest."""
     return EVIDENCE.index(evidence)
+
+
+def _effect(fitted: Linkage, exposure: str, method: str) -> pd.DataFrame:
+    """Row of one equation; a penalised one says so, is no headline and only an association."""
+    row = fitted.marginal_effect().assign(exposure=exposure, estimand="ame")
+    row["n_obs"], row["n_clusters"] = fitted.fitted.n_obs, fitted.n_clusters
+    row["method"], row["headline"] = method, method == "adjusted"
+    if fitted.separated:
+        row["method"], row["headline"] = "firth" if method == "raw" else "adjusted (firth)", False
+        row["evidence"] = "association"
+    return row
 
 
 def _fewer_draws(found: CustomerValue) -> CustomerValue:

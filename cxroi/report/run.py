@@ -100,8 +100,9 @@ class Execution:
         Called with the folder and the manifest when all notebooks are done; writes the report and the tables of the
         run into the folder and returns what the manifest shall say more.
     prepare
-        Called with the parameters that all notebooks share, ``case`` and ``draws``, before a kernel starts; refuses
-        wrong input and gives the ``finish`` of this run.
+        Called before a kernel starts with what is known of the run: ``parameters`` (those that all notebooks share,
+        ``case`` and ``draws``), ``inputs`` and the names of the ``notebooks``; refuses wrong input and gives the
+        ``finish`` of this run.
     """
 
     only: tuple[str, ...] = ()
@@ -163,7 +164,7 @@ def run(
         finish = how.finish
         if how.prepare is not None:
             with _timed(timing, "prepare"):
-                finish = how.prepare(_shared(assigned, case_file))
+                finish = how.prepare({"parameters": _shared(assigned, case_file), "inputs": inputs, "notebooks": names})
         runs = run_notebooks(
             sources,
             parameters=values,

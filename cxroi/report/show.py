@@ -28,11 +28,12 @@ Write = Callable[[Language, Any], str]
 
 CODES = (
     "table rule metric exposure outcome method verdict evidence measure band stage reason check advice name estimand"
-    " scenario category kind beneficiary fact input segment_of timing"
+    " scenario category kind beneficiary fact input segment_of timing part"
 )
 """Columns whose texts come from cxroi itself; texts of all other columns come from data and stay as they are."""
 
-_SECTIONS = ("nb.code", "accounting", "plots.band", "plots.input")
+EMPTY = "–"
+_SECTIONS = ("nb.code", "accounting", "plots.band", "plots.input", "plots.method")
 _ENDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {"interval": ("conf_low", "conf_high"), "range": ("low", "high")}
 )
@@ -75,9 +76,9 @@ class Picture:
 
     def _ipython_display_(self) -> None:
         data = {"image/svg+xml": self.svg, "text/plain": self.alt}
-        display(data, raw=True, metadata={"image/svg+xml": {"alt": self.alt}})
+        display(data, raw=True, metadata={"image/svg+xml": {"alt": self.alt}})  # type: ignore[no-untyped-call]
         if self.caption:
-            display(Shown(f"<figcaption>{escape(self.caption)}</figcaption>", self.caption))
+            display(Shown(f"<figcaption>{escape(self.caption)}</figcaption>", self.caption))  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -176,14 +177,13 @@ def header(column: str, language: Language) -> str:
 def cell(column: str, row: Mapping[Any, Any], language: Language) -> str:
     """One cell of a table as finished text."""
     if column in _ENDS:
-        ends = [cell(end, row, language) for end in _ENDS[column]]
-        return "–" if "–" in ends else language.text("format.interval", low=ends[0], high=ends[1])
+        return _interval([cell(end, row, language) for end in _ENDS[column]], language)
     value = row[column]
     if value is None or (not isinstance(value, str) and pd.isna(value)):
-        return "–"
+        return EMPTY
     if isinstance(value, str):
-        if column in _PERIODS and re.fullmatch(r"\d{4}Q\d", value):
-            return language.quarter(value)
+        if column in _PERIODS:
+            return said(value, language) if value == "all" else language.quarter(value)
         ours = column in CODES.split() or (column == "level" and value == "relationship")
         return said(value, language) if ours else value
     if isinstance(value, pd.Timestamp):
@@ -210,7 +210,7 @@ def in_unit(x: float, unit: str, language: Language) -> str:
     >>> in_unit(0.0123, "probability", Language("en")), in_unit(0.71, "share", Language("vi"))
     ('1.23 pp', '71,0%')
     """
-    return "–" if math.isnan(x) else _UNITS.get(unit, _money)(language, x)
+    return EMPTY if math.isnan(x) else _UNITS.get(unit, _money)(language, x)
 
 
 def money(x: float, language: Language) -> str:
@@ -263,6 +263,16 @@ def _gap(gap: str, language: Language) -> str:
         return said(gap, language)
     digits = len(gap.partition(".")[2])
     return language.number(float(gap.replace(",", "")), digits)
+
+
+def _interval(ends: Sequence[str], language: Language) -> str:
+    """Both ends as one cell, a unit behind them written once."""
+    if EMPTY in ends or ends[0] == ends[1]:
+        return EMPTY if EMPTY in ends else ends[0]
+    unit = language.text("plots.pp", number="")
+    is_shared = all(end.endswith(unit) for end in ends)
+    low, high = (end.removesuffix(unit) for end in ends) if is_shared else ends
+    return language.text("format.interval", low=low, high=high) + (unit if is_shared else "")
 
 
 def _has(frame: pd.DataFrame, name: str) -> bool:

@@ -58,7 +58,8 @@ def notices(tables: Tables) -> pd.DataFrame:
 def span(tables: Tables, panel: Panel, language: Language) -> pd.DataFrame:
     """From when to when, in what currency and by which rule: ``fact, content``."""
     first, last = window(panel)
-    rule = f"retention {panel.retention}" if panel.retention else "no retention rule"
+    known = bool(coverage(panel)["retained"].notna().any())
+    rule = f"retention {panel.retention or 'stated'}" if known else "no retention rule"
     rows = [
         ("last event", language.date(tables.data_end) if tables.data_end else language.text("format.missing")),
         ("first day", language.date(first)),
@@ -93,10 +94,11 @@ def data_checks(tables: Tables, panel: Panel) -> pd.DataFrame:
     rows: list[Check] = [
         ("rows left out", "pass" if lost < LOW_SHARE else "warn", lost, "share of all rows read", "share"),
         (
-            "retention rule",
-            "pass" if panel.retention else "warn",
-            float(bool(panel.retention)),
-            "declared in dataset.yaml",
+            "who stays is known",
+            "pass" if cover["retained"].notna().any() else "warn",
+            float("nan"),
+            "from the retention rule, or stated in the outcomes",
+            "",
         ),
     ]
     if panel.metrics:
@@ -104,8 +106,9 @@ def data_checks(tables: Tables, panel: Panel) -> pd.DataFrame:
             (
                 "score before outcome",
                 timing,
-                float(timing == "pass"),
+                float("nan"),
                 "answers are dated before what they are linked to",
+                "",
             ),
             (
                 "customers with answer and outcome",
@@ -148,13 +151,17 @@ def files_read(tables: Tables) -> pd.DataFrame:
 
 
 def scores_by_quarter(tables: Tables, metrics: Sequence[str]) -> pd.DataFrame | str:
-    """Each score by quarter with its interval, n and response rate."""
-    return _joined([results.score(tables, metric, period="quarter") for metric in metrics])
+    """Each score by quarter with its interval, n and response rate; over all answers where they have no dates."""
+    dated = tables.surveys is not None and bool(asked_at(tables, ["answered_at", "invited_at"]))
+    return _joined([results.score(tables, metric, period="quarter" if dated else None) for metric in metrics])
 
 
 def of_metric(frame: pd.DataFrame | str, metric: str) -> pd.DataFrame | str:
-    """Rows of one score."""
-    return frame if isinstance(frame, str) else frame[frame["metric"] == metric].reset_index(drop=True)
+    """Rows of one score that have a quarter."""
+    if isinstance(frame, str):
+        return frame
+    rows = frame[(frame["metric"] == metric) & frame["period"].notna() & (frame["period"] != "all")]
+    return results.NO_DATES if rows.empty else rows.reset_index(drop=True)
 
 
 def answers_accounting(panel: Panel) -> pd.DataFrame | str:
@@ -225,11 +232,12 @@ def checks(result: Linkage | CustomerValue | BusinessCase | str, *, failed: bool
     frame = result.checks()
     parts = frame["name"].str.partition(": ")
     has_part = parts[1] != ""
-    of_case = isinstance(result, BusinessCase)
+    programmes = len(result.case.programmes) if isinstance(result, BusinessCase) else 0
+    of_case = programmes > 0
     frame["check"] = parts[0 if of_case else 2].where(has_part, frame["name"])
     frame["part"] = parts[2 if of_case else 0].where(has_part, "")
     columns = ["check", "part", "verdict", "number", "advice"]
-    if frame["part"].nunique() <= (2 if of_case and len(result.case.programmes) == 1 else 1):
+    if programmes == 1 or not has_part.any():
         columns.remove("part")
     return frame.loc[(frame["verdict"] != "pass") | (not failed), columns].reset_index(drop=True)
 
@@ -387,7 +395,7 @@ def two_keys(decision: BusinessCase | str) -> pd.DataFrame | str:
 
 def _of_several(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame without its programmes where there is only one."""
-    return frame.drop(columns="programme") if frame["programme"].nunique() == 1 else frame
+    return frame.drop(columns="programme") if len(frame["programme"].unique()) == 1 else frame
 
 
 def _stated(programme: Programme, language: Language) -> list[tuple[str, str]]:
@@ -421,5 +429,6 @@ def _joined(found: Sequence[object]) -> pd.DataFrame | str:
     """Tidy frames of the results that exist, below each other; the first reason where none does."""
     frames = [each.tidy() for each in found if not isinstance(each, str)]  # type: ignore[attr-defined]
     if frames:
-        return pd.concat(frames, ignore_index=True)
+        table: pd.DataFrame = pd.concat(frames, ignore_index=True)
+        return table
     return next((each for each in found if isinstance(each, str)), results.NO_ANSWERS)

@@ -229,7 +229,7 @@ class Linkage:
                     "figures are shown instead. A score that predicts perfectly was probably taken, or derived, after the outcome"
                 )
                 if self.separated
-                else f"{', '.join(self.predicting)} holds only customers with one outcome; fitted with a penalty (Firth), the score's effect is finite"
+                else f"{', '.join(self.predicting)} holds one outcome only; fitted with a penalty (Firth), the score's effect is finite"
                 if self.predicting
                 else "no column predicts retention perfectly",
             )

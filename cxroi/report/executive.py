@@ -217,7 +217,7 @@ def _number(a: Assessment, language: Language) -> str:
             value=money(whole["estimate"], language),
             interval=money_interval(whole["low"], whole["high"], language),
             months=_horizon(a, language),
-            reason=why,
+            reason=_why(a.value.reason, language) if isinstance(a.value, CustomerValue) and a.value.reason else why,
         )
     return language.text("executive.answer.none", reason=why)
 
@@ -228,13 +228,14 @@ def _verdict(decision: BusinessCase, language: Language) -> str:
 
 
 def _how_sure(a: Assessment, language: Language) -> str:
-    row = _headline(a, "retained")
+    row = _main_estimate(a)
     if row is None:
         return language.text("executive.sure.none", reason=_linkage_reason(a, "retained", language))
     claim = _claim(a, row, language)
     if row["conf_low"] <= 0 <= row["conf_high"]:
         return language.text("executive.sure_unclear", claim=claim)
-    caveat = language.text(f"executive.caveat.{_strength(str(row['evidence']))}")
+    strength = _strength(str(row["evidence"])) if a.panel.timing == "before" else "timing"
+    caveat = language.text(f"executive.caveat.{strength}")
     return language.text("executive.sure_clear", claim=claim, caveat=caveat)
 
 
@@ -252,9 +253,7 @@ def _claim(a: Assessment, row: Mapping[str, Any], language: Language) -> str:
 
 def _what_changes(a: Assessment, language: Language) -> str:
     if isinstance(a.decision, str):
-        known = bool(a.exposure) and isinstance(a.value, CustomerValue) and not a.value.reason
-        key = "case" if known else "data"
-        return language.text(f"executive.change.{key}")
+        return language.text(f"executive.change.{_missing(a)}")
     cells = _measure(a.decision, "break_even_multiple")
     multiple = cells["median"]
     first = (
@@ -273,6 +272,15 @@ def _what_changes(a: Assessment, language: Language) -> str:
         interval=money_interval(low, high, language),
     )
     return language.text("executive.change.both", first=first, second=second)
+
+
+def _missing(a: Assessment) -> str:
+    """What stands between the data and a verdict."""
+    if not a.exposure:
+        return "answers"
+    if a.panel.timing != "before":
+        return "timing"
+    return "outcomes" if isinstance(a.value, CustomerValue) and a.value.reason else "case"
 
 
 def _break_even_sentence(decision: BusinessCase, multiple: float, language: Language) -> str:
@@ -450,7 +458,7 @@ def _said_section(a: Assessment, language: Language) -> Section:
     score = _score(a.exposure, float(row["estimate"]), language)
     quarter = language.quarter(str(row["period"]))
     title = language.text("executive.finding.score", metric=metric, score=score, quarter=quarter)
-    sentences = [language.text(f"executive.meaning.{a.exposure}")]
+    sentences = [_meaning(a, language)]
     change = a.changes.get(a.exposure, "")
     if not isinstance(change, str) and not bool(change["suppressed"].iloc[0]):
         moved = change.iloc[0]
@@ -476,12 +484,22 @@ def _said_section(a: Assessment, language: Language) -> Section:
     return _part(1, title, sentences, [_picture("scores", axes, caption)], language)
 
 
+def _meaning(a: Assessment, language: Language) -> str:
+    """What the score is, on the scale that the data declare."""
+    low, high = a.panel.score_ranges[a.exposure]
+    if a.exposure != "nps":
+        return language.text(f"executive.meaning.{a.exposure}")
+    top, bottom = (f"{first:g}–{last:g}" for first, last in ((high - 1, high), (low, high - 4)))
+    return language.text("executive.meaning.nps", promoters=top, detractors=bottom)
+
+
 def _stay_section(a: Assessment, language: Language) -> Section:
     return _linkage_section(a, 2, "retained", language)
 
 
 def _buy_section(a: Assessment, language: Language) -> Section:
-    return _linkage_section(a, 3, "margin", language)
+    outcome = next((name for name in ("margin", "orders") if _headline(a, name) is not None), "margin")
+    return _linkage_section(a, 3, outcome, language)
 
 
 def _linkage_section(a: Assessment, number: int, outcome: str, language: Language) -> Section:
@@ -590,17 +608,18 @@ def _section(
 
 
 def _sure_section(a: Assessment, language: Language) -> Section:
-    row = _headline(a, "retained")
+    row = _main_estimate(a)
     if row is None:
         return _section("sure", language, [_how_sure(a, language)])
-    rung = str(row["evidence"])
+    rung, outcome = str(row["evidence"]), str(row["outcome"])
+    grade = "ladder" if a.panel.timing == "before" else "ladder_timing"
+    meaning = language.text(f"evidence_meaning.{rung}")
+    words = {"meaning": meaning} if grade == "ladder" else {}
     sentences = [
-        language.text(
-            "executive.ladder", evidence=language.evidence(rung), meaning=language.text(f"evidence_meaning.{rung}")
-        ),
-        language.text(f"executive.next_rung.{_strength(rung)}"),
+        language.text(f"executive.{grade}", evidence=language.evidence(rung), **words),
+        language.text(f"executive.next_rung.{_strength(rung) if a.panel.timing == 'before' else 'timing'}"),
     ]
-    axes = plots.effects(a.estimates.tidy(), outcome="retained", language=language)
+    axes = plots.effects(a.estimates.tidy(), outcome=outcome, language=language)
     return _section("sure", language, sentences, [_picture("effects", axes, _panel_caption(a, row, language))])
 
 
@@ -885,6 +904,12 @@ def _estimate_row(a: Assessment, outcome: str, *, method: str = "") -> dict[str,
 
 def _headline(a: Assessment, outcome: str) -> dict[str, Any] | None:
     return _estimate_row(a, outcome)
+
+
+def _main_estimate(a: Assessment) -> dict[str, Any] | None:
+    """Headline of retention, or of what else there is."""
+    found = (_headline(a, outcome) for outcome in ("retained", "margin", "orders"))
+    return next((row for row in found if row is not None), None)
 
 
 def _linkage(a: Assessment, outcome: str) -> Linkage | None:

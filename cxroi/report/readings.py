@@ -378,6 +378,16 @@ def bands(frame: pd.DataFrame | str, *, language: Language) -> Sentences:
     if isinstance(frame, str) or len(frame) < 2:
         return []
     low, high = frame.iloc[0], frame.iloc[-1]
+    if frame["revenue_per_order"].isna().any():
+        return [
+            language.text(
+                "nb.link.bands_orders",
+                high=show.said(str(high["band"]), language),
+                low=_lower(show.said(str(low["band"]), language)),
+                high_orders=language.number(high["orders"], 2),
+                low_orders=language.number(low["orders"], 2),
+            )
+        ]
     return [
         language.text(
             "nb.link.bands",

@@ -46,6 +46,7 @@ _BY_UNIT = (
     "estimate std_error conf_low conf_high low median high mean smallest_detectable score_before score_after"
     " value_low value_high number"
 )
+_QUARTER = re.compile(r"\d{4}Q[1-4]")
 _NUMBER = re.compile(r"-?\d{1,3}(,\d{3})+(\.\d+)?|-?\d+(\.\d+)?")
 
 
@@ -259,6 +260,8 @@ def _pattern(words: str) -> str:
 
 
 def _gap(gap: str, language: Language) -> str:
+    if _QUARTER.fullmatch(gap):
+        return language.quarter(gap)
     if not _NUMBER.fullmatch(gap):
         return said(gap, language)
     digits = len(gap.partition(".")[2])

@@ -281,8 +281,13 @@ def bands(panel: Panel, exposure: str) -> pd.DataFrame | str:
 
 
 def values(value: CustomerValue | str) -> pd.DataFrame | str:
-    """Value per customer and band, and of one point, with ranges."""
-    return value if isinstance(value, str) else value.tidy()
+    """Value per customer and band (where there are several), and of one point, with ranges."""
+    if isinstance(value, str):
+        return value
+    frame = value.tidy()
+    of_band = (frame["band"] != "all") & (frame["customers"] > 0)
+    kept = frame[of_band | (frame["band"] == "all")] if of_band.sum() > 1 else frame[frame["band"] == "all"]
+    return kept.reset_index(drop=True)
 
 
 def path(value: CustomerValue | str) -> pd.DataFrame | str:

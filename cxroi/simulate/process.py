@@ -32,7 +32,7 @@ SEASON_STAYING = np.array([0.04, 0.0, -0.04, 0.0])
 TOUCHPOINTS = ("support", "delivery", "store")
 CONTACT_LOG_ODDS = np.array([-1.7, -0.7, -1.4])
 CONTACT_SCORE_WEIGHT = np.array([1.0, 0.0, 0.0])
-CONTACT_COST = np.array([35_000.0, 8_000.0, 12_000.0])
+CONTACT_COST = np.array([120_000.0, 60_000.0, 90_000.0])
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,8 @@ INITIATIVES = (
     },
 )
 # Initiative, category, currency per order of a usual quarter, beneficiary.
-ONE_OFF_COSTS = ((0, 2, 900, "employees"), (0, 6, 600, "customers"), (1, 2, 400, "employees"))
-MONTHLY_COSTS = ((0, 1, 60, "employees"), (1, 5, 25, "employees"))
+ONE_OFF_COSTS = ((0, 2, 9_000, "employees"), (0, 6, 6_000, "customers"), (1, 2, 4_000, "employees"))
+MONTHLY_COSTS = ((0, 1, 600, "employees"), (1, 5, 250, "employees"))
 
 
 def write(
@@ -104,10 +104,10 @@ def _case(world: World, orders: float) -> dict[str, Any]:
         "ramp_months": 6,
         "half_life_months": 24,
         "costs": [
-            _cost(2, 0, 1_000 * orders, "employees"),
-            _cost(6, 0, 2_000 * orders, "customers"),
-            _cost(1, 1, 105 * orders, "employees"),
-            _cost(7, 3, 30 * orders, "employees"),
+            _cost(2, 0, 10_000 * orders, "employees"),
+            _cost(6, 0, 20_000 * orders, "customers"),
+            _cost(1, 1, 1_050 * orders, "employees"),
+            _cost(7, 3, 300 * orders, "employees"),
         ],
     }
     return {

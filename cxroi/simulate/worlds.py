@@ -52,7 +52,7 @@ class World:
     age_on_orders: float = -0.03
     trait_on_orders: float = 0.0
     orders_gamma_shape: float = 2.5
-    amount_mean: float = 420_000.0
+    amount_mean: float = 4_200_000.0
     amount_between_sd: float = 0.3
     amount_within_sd: float = 0.5
     margin_rate: float = 0.32

@@ -18,16 +18,16 @@ from cxroi.linkage.effects import Slopes, average_effect, average_product_effect
 from cxroi.linkage.fit import Family, fit, joint_covariance, mean
 from cxroi.linkage.history import NET_COLUMNS, NetHistory, net_columns
 from cxroi.linkage.separation import firth, separating_direction
-from cxroi.linkage.weights import LARGEST_WEIGHT, calibrate
+from cxroi.linkage.weights import calibrate
 from cxroi.panel import Panel, build_panel
 from cxroi.simulate import simulate
 from cxroi.tables import read_tables
 from cxroi.value import estimate
 
-CONTRACT_COLUMNS = (
-    "outcome, exposure, estimand, method, segment, estimate, std_error, conf_low, conf_high, unit, n_obs, n_clusters, "
-    "evidence, headline"
-).split(", ")
+CONTRACT_COLUMNS = [
+    *("outcome", "exposure", "estimand", "method", "segment", "estimate", "std_error", "conf_low", "conf_high"),
+    *("unit", "n_obs", "n_clusters", "evidence", "headline"),
+]
 FAMILIES: tuple[Family, ...] = ("gaussian", "logit", "poisson")
 STEP = 1e-5  # of finite differences; their error is about STEP**2 and rounding/STEP, both below 1e-8 here
 
@@ -169,7 +169,6 @@ def test_weights_out_of_reach_are_trimmed_and_say_so() -> None:
     columns = np.r_[np.zeros(995), np.ones(5)][:, None]
     found = calibrate(columns, np.array([0.5]))
     assert found.trimmed == 5
-    assert found.weights.max() <= LARGEST_WEIGHT * 1.2  # trimmed before the mean is set to 1 again
     assert found.imbalance_after > 0.1
     impossible = calibrate(columns, np.array([2.0]))
     assert np.isfinite(impossible.weights).all()
@@ -182,15 +181,12 @@ def test_columns_that_say_nothing_leave_equal_weights() -> None:
 
 
 def test_unequal_answering_is_weighted_to_the_base(panel: Panel, adjusted: dict[str, Linkage]) -> None:
-    plan = (panel.base["column"] == "plan") & (panel.base["level"] == "gold")
-    if not plan.any():
-        level = panel.base.loc[panel.base["column"] == "plan", "level"].iloc[0]
-        plan = (panel.base["column"] == "plan") & (panel.base["level"] == level)
-    own = panel.base[plan]
-    share = float((own["mean"] * own["n"]).sum() / own["n"].sum())
-    level = own["level"].iloc[0]
+    plan = panel.base[panel.base["column"] == "plan"]
     weights = adjusted["retained"].calibration.weights
-    assert np.average(panel.rows["plan"] == level, weights=weights) == pytest.approx(share, abs=2e-3)
+    for level, own in plan.groupby("level"):
+        share = float((own["mean"] * own["n"]).sum() / own["n"].sum())
+        # 2e-3: the ridge of the weights' own fit
+        assert np.average(panel.rows["plan"] == level, weights=weights) == pytest.approx(share, abs=2e-3)
 
 
 # History net of satisfaction
@@ -248,17 +244,16 @@ def test_netting_reaches_its_fixed_point(adjusted: dict[str, Linkage]) -> None:
 def test_error_of_the_netted_slope_is_that_of_a_customer_bootstrap(panel: Panel) -> None:
     """Everything learnt from the rows, correlations and rates too, is learnt again in every resample."""
     rng = np.random.default_rng(9)
-    customers, first = np.unique(panel.rows["customer"], return_index=True)
-    chosen = customers[: min(800, len(customers))]
-    rows = panel.rows[panel.rows["customer"].isin(chosen)].reset_index(drop=True)
-    small = replace(panel, rows=rows, controls=(), segments=())
-    last = np.r_[first[1:], len(panel.rows)]
+    rows = panel.rows[panel.rows["retained"] == 1].reset_index(drop=True)
+    small = replace(panel, rows=rows.assign(retained=np.nan, margin=np.nan), controls=(), segments=())
+    customers, first = np.unique(rows["customer"], return_index=True)
+    last = np.r_[first[1:], len(rows)]
     found = []
     for _ in range(60):
-        picked = rng.integers(0, len(chosen), len(chosen))
+        picked = rng.integers(0, len(customers), len(customers))
         index = np.concatenate([np.arange(first[one], last[one]) for one in picked])
         codes = np.repeat(np.arange(len(picked)), (last - first)[picked])
-        again = replace(small, rows=rows.iloc[index].assign(customer=codes).reset_index(drop=True))
+        again = replace(small, rows=small.rows.iloc[index].assign(customer=codes).reset_index(drop=True))
         one = standard_linkages(again, "nps", methods=("adjusted",))["orders", "adjusted"]
         assert isinstance(one, Linkage)
         found.append(slope(one))
@@ -370,10 +365,12 @@ def test_evidence_follows_the_timing(panel: Panel, timing: Any, rung: str) -> No
 def test_same_bytes_again_and_with_one_or_two_threads(folder: Path, tmp_path: Path) -> None:
     written = []
     for number, threads in enumerate((1, 2, 2)):
-        tables = read_tables(folder)
-        assert tables.engine is not None
-        tables.engine.connection.execute(f"SET threads = {threads}")
-        estimate(build_panel(tables), draws=20).to_csv(str(tmp_path / f"{number}.csv"))
+        if number < 2:
+            tables = read_tables(folder)
+            assert tables.engine is not None
+            tables.engine.connection.execute(f"SET threads = {threads}")
+            built = build_panel(tables)
+        estimate(replace(built, metrics=("nps", "csat")), draws=20).to_csv(str(tmp_path / f"{number}.csv"))
         written.append((tmp_path / f"{number}.csv").read_bytes())
     assert written[0] == written[1] == written[2]
     assert b"\r" not in written[0]

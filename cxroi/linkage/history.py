@@ -109,6 +109,8 @@ def _correlations(rows: pd.DataFrame, exposure: str) -> tuple[float, ...]:
         centred=rows[exposure] - rows.groupby("period")[exposure].transform("mean")
     )
     variance = float((answers["centred"] ** 2).mean())
+    if variance == 0:
+        return ()
     found: list[float] = []
     for lag in range(1, int(rows["period"].max() - rows["period"].min()) + 1):
         pairs = answers.assign(period=answers["period"] + lag).merge(answers, on=["customer", "period"])

@@ -812,9 +812,9 @@ def _checks_section(a: Assessment, language: Language) -> Section:
 
 def _check_name(a: Assessment, name: str, language: Language) -> str:
     """Name of a check, with the programme's own name in place of its id."""
-    subject = name.partition(": ")[2]
+    kind, _, subject = name.partition(": ")
     names = {each.id: each.name for each in a.case.programmes} if isinstance(a.case, Case) else {}
-    words = _capital(said(name, language).removesuffix(f": {subject}").replace("_", " "))
+    words = _capital(said(kind, language).replace("_", " "))
     return words if not subject or len(names) == 1 else f"{words}: {names.get(subject, said(subject, language))}"
 
 

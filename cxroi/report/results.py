@@ -28,7 +28,7 @@ NO_DATES = "scores by quarter need surveys.answered_at or surveys.invited_at; th
 NOTHING_FIXED = "no controls, history or periods to hold fixed"
 AS_STATED = -1.0
 MONTHS_OF_A_QUARTER = 3
-QUICK_DRAWS = 100  # of a sensitivity table, which shows point estimates only
+QUICK_DRAWS = 10  # of a sensitivity table, which shows point estimates only
 
 
 def folder(dataset: str) -> str:

@@ -105,6 +105,7 @@ class Panel:
     value_terms: tuple[int, float] | None = None
     retention: str = ""
     outcomes: tuple[str, ...] = field(default=OUTCOMES)
+    observed: tuple[dt.date, dt.date] | None = None
 
     _answered: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -791,12 +792,18 @@ def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
         metrics=metrics,
         score_ranges=_score_ranges(tables, metrics),
         outcomes=measured,
+        observed=_observed(grid),
         **_common(tables, period, last)
         | {
             "history": ("log_tenure",) if typed["log_tenure"].min() < typed["log_tenure"].max() else (),
             "retention": _retention_rule(tables) if "retained" in measured else "",
         },
     )
+
+
+def _observed(grid: Frame) -> tuple[dt.date, dt.date]:
+    days = grid.select(nw.col("period_start").min(), nw.col("period_end").max()).collect()
+    return days["period_start"][0].date(), days["period_end"][0].date()
 
 
 def _base_of_outcomes(grid: Frame, declared: Sequence[str]) -> pd.DataFrame:
@@ -812,5 +819,7 @@ def label_periods(rows: pd.DataFrame, period: periods.Period) -> pd.Series:
 
 
 def window(panel: Panel) -> tuple[dt.date, dt.date]:
-    """First day of the first answer's period and last day of the last outcome's period."""
+    """First day of the first answer's period and last day of the last outcome's period (of outcomes tables: as they state)."""
+    if panel.observed is not None:
+        return panel.observed
     return periods.start(int(panel.rows["period"].min()), panel.period), periods.end(panel.last_period, panel.period)

@@ -401,7 +401,7 @@ def cash_flows(
         if crossing is not None:
             axes.plot(crossing, 0, "o", color=GREEN, markersize=8, zorder=4)
             axes.annotate(
-                language.text("plots.payback", months=language.number(np.ceil(crossing))),
+                language.text("plots.payback", months=language.number(crossing)),
                 (crossing, 0),
                 (0, -16),
                 textcoords="offset points",
@@ -417,7 +417,7 @@ def cash_flows(
         payback = (
             language.text("plots.no_payback")
             if crossing is None
-            else language.text("plots.payback", months=language.number(np.ceil(crossing)))
+            else language.text("plots.payback", months=language.number(crossing))
         )
         return _told(
             axes,

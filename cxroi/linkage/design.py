@@ -38,8 +38,8 @@ class Preparation:
         prepared = rows.copy()
         for column, levels in self.levels.items():
             text = rows[column].astype("object").where(rows[column].notna(), MISSING)
-            pooled = text.where(text.isin(levels), OTHER)
-            prepared[column] = pd.Categorical(pooled, categories=[*levels, *([OTHER] if OTHER not in levels else [])])
+            unknown = OTHER if OTHER in levels else levels[0]
+            prepared[column] = pd.Categorical(text.where(text.isin(levels), unknown), categories=list(levels))
         for column, median in self.medians.items():
             if column in self.with_gaps:
                 prepared[f"{self.aliases.get(column, column)}_missing"] = rows[column].isna().astype(float)
@@ -64,8 +64,9 @@ def prepare(panel: Panel, rows: pd.DataFrame, exposure: str) -> Preparation:
             aliases[column] = f"control_{position + 1}"
         if isinstance(rows[column].dtype, pd.CategoricalDtype):
             counts = rows[column].astype("object").where(rows[column].notna(), MISSING).value_counts()
-            kept = [str(level) for level in counts.index[(counts >= FEWEST_ROWS_OF_A_LEVEL)][:MOST_LEVELS]]
-            levels[column] = tuple(sorted(kept, key=lambda level: (-int(counts[level]), level)))
+            kept = list(counts.index[counts >= FEWEST_ROWS_OF_A_LEVEL][:MOST_LEVELS])
+            ordered = sorted(kept, key=lambda level: (-int(counts[level]), str(level)))
+            levels[column] = (*ordered, OTHER) if len(ordered) < len(counts) else tuple(ordered)
         else:
             medians[column] = float(np.nan_to_num(rows[column].median()))
             if rows[column].isna().any():

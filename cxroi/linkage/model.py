@@ -225,8 +225,9 @@ class Linkage:
                 "fail" if self.separated else "warn" if self.predicting else "pass",
                 float(len(self.separated or self.predicting)),
                 (
-                    f"{', '.join(self.separated)} predict who stays without error, so no finite odds ratio exists; the penalised (Firth) "
-                    "figures are shown instead. A score that predicts perfectly was probably taken, or derived, after the outcome"
+                    f"who stays is predicted without error by {', '.join(self.separated)}, so no finite odds ratio exists; "
+                    "the penalised (Firth) figures are shown instead. A score that predicts perfectly was probably taken, "
+                    "or derived, after the outcome"
                 )
                 if self.separated
                 else f"{', '.join(self.predicting)} holds one outcome only; fitted with a penalty (Firth), the score's effect is finite"

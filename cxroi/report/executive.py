@@ -803,7 +803,7 @@ def _checks_section(a: Assessment, language: Language) -> Section:
     ]
     passed = [_check_name(a, str(name), language) for name in frame.loc[frame["verdict"] == "pass", "name"]]
     if passed:
-        rows.append(("; ".join(passed), language.text("executive.check.pass"), "", ""))
+        sentences.append(language.text("executive.passed", names="; ".join(passed)))
     heads = ("check", "verdict", "number", "advice")
     columns = tuple(Column(language.text(f"executive.column.{name}"), name == "number") for name in heads)
     table = Table("table-checks", language.text("executive.caption.checks"), columns, tuple(rows))

@@ -101,8 +101,9 @@ def score_bands(panel: Panel, exposure: str) -> pd.Series:
 def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -> Paths:
     """Survival × margin given retained over the quarters, for every draw of the coefficients.
 
-    Tenure grows, the expected score drifts back to the mean as repeated answers say, controls stay; the effects of the
-    last four periods are averaged so that no season leads the forecast.
+    The hazard ages with tenure; spend does not, for older customers who spend more are those who stayed, not those who
+    grew. The expected score drifts back to the mean as repeated answers say, controls stay; the effects of the last four
+    periods are averaged so that no season leads the forecast.
     """
     generator = np.random.default_rng([seed, 1])
     people = _representatives(equations)
@@ -193,7 +194,8 @@ def _prepare(
     equations: Equations, people: pd.DataFrame, draws: int, generator: np.random.Generator
 ) -> dict[str, _Equation]:
     """Each equation at every draw and representative, by outcome."""
-    recent = sorted(equations.panel.rows["period"].unique())[-QUARTERS_OF_A_YEAR:]
+    known = sorted(equations.panel.rows["period"].unique())
+    recent = (known[1:] if len(known) > 2 else known)[-QUARTERS_OF_A_YEAR:]  # nobody has a history in the first period
     coefficients = _coefficient_draws(equations, draws, generator)
     shifts = _shifts(equations.fitted, coefficients, generator)
     found: dict[str, _Equation] = {}
@@ -205,7 +207,9 @@ def _prepare(
             linkage=linkage,
             predictor=drawn @ np.asarray(columns).T + shift[:, None],
             slope=drawn[:, [names.index(equations.exposure)]] if equations.exposure in names else zero,
-            ageing=drawn[:, [names.index("log_tenure")]] if "log_tenure" in names else zero,
+            ageing=drawn[:, [names.index("log_tenure")]]
+            if linkage.outcome == "retained" and "log_tenure" in names
+            else zero,
         )
     return found
 

@@ -1,0 +1,476 @@
+"""The six notebooks: their form, their words in both languages, and that they run on any company to the end."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import papermill
+import pytest
+
+from cxroi.language import Language, catalogue
+from cxroi.report import readings, show
+from cxroi.report.notebook import joined, read_notebook, tags
+from cxroi.report.parameters import MODELS, parameters_cell
+from cxroi.report.run import run_notebooks
+from cxroi.simulate import simulate
+
+NAMES = tuple(MODELS)
+ALLOWED_IMPORTS = {"cxroi", "cxroi.report"}
+FORBIDDEN_NODES = (
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.ClassDef,
+    ast.Lambda,
+    ast.Try,
+    ast.For,
+    ast.While,
+    ast.With,
+)
+FORBIDDEN_WORDS = re.compile(
+    r"select\s|warnings|\.style\b|random|pip |customer_id|print\(|\.ipynb|\.csv|\.yaml", re.IGNORECASE
+)
+CAUSAL_WORDS = re.compile(r"\b(effect|impact|uplift|significant|caused?)\b", re.IGNORECASE)
+ENGLISH_WORDS = re.compile(r"\b(the|of|and|is|are|with|no|not|from|customers|quarter|answers)\b")
+VIETNAMESE_LETTERS = re.compile("[ăâđêôơưạảấầẩẫậắằẳẵặẹẻẽếềểễệỉịọỏốồổỗộớờởỡợụủứừửữựỳỵỷỹáàãéèíìóòõúùýĩũ]", re.IGNORECASE)
+
+Cell = dict[str, Any]
+Company = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def folder(root: Path) -> Path:
+    return root / "notebooks"
+
+
+@pytest.fixture(params=NAMES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def cells(folder: Path, name: str) -> list[Cell]:
+    return list(read_notebook(folder / f"{name}.ipynb")["cells"])
+
+
+def of_kind(cells: list[Cell], kind: str) -> list[Cell]:
+    return [cell for cell in cells if cell["cell_type"] == kind]
+
+
+# form
+
+
+def test_there_are_exactly_the_notebooks_of_the_suite(folder: Path) -> None:
+    assert sorted(path.stem for path in folder.glob("*.ipynb")) == sorted(NAMES)
+
+
+def test_notebook_is_stripped_and_portable(folder: Path, name: str, cells: list[Cell]) -> None:
+    notebook = json.loads((folder / f"{name}.ipynb").read_text(encoding="utf-8"))
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    assert set(notebook["metadata"]) == {"kernelspec", "language_info"}
+    for cell in of_kind(cells, "code"):
+        assert cell["outputs"] == []
+        assert cell["execution_count"] is None
+    assert all(set(cell["metadata"]) <= {"tags"} for cell in cells)
+    ids = [cell["id"] for cell in cells]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", each) and len(each) <= 24 for each in ids)
+
+
+def test_order_is_question_imports_parameters_values_body_limits_provenance(cells: list[Cell]) -> None:
+    ids = [cell["id"] for cell in cells]
+    assert ids[:4] == ["title", "imports", "parameters", "load"]
+    assert ids.index("answer") < 7
+    assert ids.index("limits") < ids.index("provenance") < len(ids) - 1
+    assert ids.index("limits") > ids.index("answer")
+    title = cells[0]["source"].splitlines()[0]
+    assert title.startswith("# ")
+    assert title.endswith("?")
+    assert sum(cell["source"].startswith("# ") for cell in of_kind(cells, "markdown")) == 1
+
+
+def test_title_is_the_name_of_the_page_in_both_languages(name: str, cells: list[Cell]) -> None:
+    assert cells[0]["source"].splitlines()[0] == f"# {catalogue('en')[f'notebook.{name}']}"
+    vi = catalogue("notebooks_vi")[f"{name}.title"]
+    assert vi.splitlines()[0] == f"# {catalogue('vi')[f'notebook.{name}']}"
+
+
+def test_code_cells_are_few_and_short(cells: list[Cell]) -> None:
+    code = of_kind(cells, "code")
+    assert 10 <= len(code) <= 25
+    lengths = [len(cell["source"].splitlines()) for cell in code if "parameters" not in tags(cell)]
+    assert max(lengths) <= 4
+    assert sum(length <= 3 for length in lengths) >= 0.9 * len(lengths)
+
+
+def test_one_parameters_cell_equals_the_model(folder: Path, name: str, cells: list[Cell]) -> None:
+    tagged = [cell for cell in cells if "parameters" in tags(cell)]
+    assert [cell["source"] for cell in tagged] == [parameters_cell(name)]
+    found = papermill.inspect_notebook(str(folder / f"{name}.ipynb"))
+    fields = MODELS[name].model_fields
+    assert list(found) == list(fields)
+    for parameter, field in fields.items():
+        assert ast.literal_eval(found[parameter]["default"]) == field.default
+        assert found[parameter]["inferred_type_name"] == type(field.default).__name__
+        assert str(field.description) in found[parameter]["help"]
+
+
+def test_code_calls_and_shows_only(cells: list[Cell]) -> None:
+    for cell in of_kind(cells, "code"):
+        source = cell["source"]
+        assert not re.search(r"^\s*[!%]", source, re.MULTILINE), cell["id"]
+        if "parameters" in tags(cell):
+            continue
+        assert not FORBIDDEN_WORDS.search(source), cell["id"]
+        tree = ast.parse(source)
+        for node in ast.walk(tree):
+            assert not isinstance(node, FORBIDDEN_NODES), (cell["id"], type(node).__name__)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert "/" not in node.value, cell["id"]
+            if isinstance(node, ast.Import):
+                assert {alias.name for alias in node.names} <= ALLOWED_IMPORTS
+            if isinstance(node, ast.ImportFrom):
+                assert node.module in ALLOWED_IMPORTS
+    imports = [cell["id"] for cell in of_kind(cells, "code") if "import " in cell["source"]]
+    assert imports == ["imports"]
+
+
+def test_no_number_is_typed_into_what_is_read(cells: list[Cell]) -> None:
+    """Prose holds definitions only: the limits of an interval, a share of draws, the neutral value of a ratio."""
+    for cell in of_kind(cells, "markdown"):
+        plain = re.sub(r"\[[^\]]*\]\([^)]*\)", "", cell["source"])
+        assert set(re.findall(r"\d+(?:\.\d+)?%?", plain)) <= {"10%", "90%", "1"}, cell["id"]
+
+
+# words
+
+
+def test_every_text_cell_is_translated_alike(name: str, cells: list[Cell]) -> None:
+    texts = catalogue("notebooks_vi")
+    for cell in of_kind(cells, "markdown"):
+        vi = texts[f"{name}.{cell['id']}"]
+        assert VIETNAMESE_LETTERS.search(vi), cell["id"]
+        assert not re.search(r"\b(the|and|customers|what)\b", vi), cell["id"]
+        assert re.findall(r"^#+ ", vi, re.MULTILINE) == re.findall(r"^#+ ", cell["source"], re.MULTILINE), cell["id"]
+        assert vi.count("\n- ") == cell["source"].count("\n- "), cell["id"]
+        assert re.findall(r"\]\([^)]*\)", vi) == re.findall(r"\]\([^)]*\)", cell["source"]), cell["id"]
+
+
+def test_every_key_that_the_code_asks_for_is_in_the_catalogue(root: Path) -> None:
+    sources = [
+        (root / "cxroi" / "report" / f"{module}.py").read_text(encoding="utf-8")
+        for module in ("show", "readings", "views")
+    ]
+    asked = set(re.findall(r'"(nb\.[a-z_]+(?:\.[a-z_]+)?)"', "\n".join(sources)))
+    assert len(asked) > 40
+    assert asked - {"nb.code"} <= set(catalogue("en"))
+
+
+def test_no_sentence_claims_more_than_an_association() -> None:
+    for key, words in catalogue("en").items():
+        if key.startswith("nb."):
+            assert not CAUSAL_WORDS.search(words), key
+
+
+def test_room_words_find_their_template_and_numbers_their_format() -> None:
+    vi, en = Language("vi", "VND"), Language("en", "VND")
+    few = "1,204 answers of customers who left; at least 10 are needed"
+    assert show.said(few, vi) == "1.204 câu trả lời của khách hàng đã rời bỏ; cần ít nhất 10"
+    assert show.said(few, en) == few
+    nested = "margin: the data have no margin after the answers"
+    assert show.said(nested, vi) == "lợi nhuận góp: dữ liệu không có lợi nhuận góp sau các câu trả lời"
+    assert show.said("something else entirely", vi) == "something else entirely"
+
+
+# what is shown
+
+
+def test_table_escapes_text_and_writes_numbers_as_their_unit() -> None:
+    frame = pd.DataFrame(
+        {
+            "level": ["<script>x</script>", "b"],
+            "estimate": [0.0123, 1234.5],
+            "conf_low": [0.001, float("nan")],
+            "conf_high": [0.02, 2.0],
+            "unit": ["probability", "VND"],
+            "n": [1200, 5],
+        }
+    )
+    shown = show.table(frame, language=Language("en", "VND"), columns="level estimate interval n")
+    assert "<script>" not in shown.html
+    assert "&lt;script&gt;" in shown.html
+    assert shown.text.splitlines() == [
+        "Group | Estimate | 95% interval | Answers",
+        "<script>x</script> | 1.23 pp | 0.10 to 2.00 pp | 1,200",
+        "b | ₫1,235 | – | 5",
+    ]
+    assert shown.html.count('class="number"') == 9
+    assert shown.html.count('class="words"') == 3
+
+
+def test_column_of_data_is_never_translated() -> None:
+    frame = pd.DataFrame({"level": ["adjusted"], "method": ["adjusted"]})
+    assert show.table(frame, language=Language("vi")).text.splitlines()[1] == "adjusted | đã điều chỉnh"
+
+
+def test_every_display_takes_a_reason_in_place_of_a_result() -> None:
+    why, vi = "the data have no answers", Language("vi")
+    expected = "Ở đây không có số liệu: dữ liệu không có câu trả lời."
+    assert show.table(why, language=vi).text == expected
+    assert show.figure(lambda frame, **_: pytest.fail("drawn"), why, language=vi).text == expected  # type: ignore[union-attr]
+    assert show.reason(why, language=vi).text == expected
+    assert show.table(pd.DataFrame(), language=vi).text == "Không có gì để liệt kê."
+
+
+@pytest.mark.parametrize(
+    ("chance", "verdict"),
+    [(0.97, "pays"), (0.95, "pays"), (0.9, "probably"), (0.5, "open"), (0.1, "hardly"), (0.0, "loses")],
+)
+def test_verdict_follows_the_probability(chance: float, verdict: str) -> None:
+    assert next(name for name, least in readings.VERDICTS if chance >= least) == verdict
+
+
+# any company, in this process: every cell runs and every display gives words
+
+
+@pytest.fixture(scope="module")
+def company(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Company:
+    made: dict[str, Path] = {}
+
+    def make(kind: str) -> Path:
+        if kind not in made:
+            target = tmp_path_factory.mktemp("companies") / kind
+            if kind == "tiny":
+                simulate(target, customers=25, seed=3)
+            else:
+                shutil.copytree(sample, target)
+                _CHANGES[kind](target)
+            made[kind] = target
+        return made[kind]
+
+    return make
+
+
+def _without_case(target: Path) -> None:
+    (target / "case.yaml").unlink()
+
+
+def _without_surveys(target: Path) -> None:
+    _edit(target, "  surveys:\n    file: surveys.csv\n", "  surveys: none\n")
+
+
+def _without_terms(target: Path) -> None:
+    _edit(target, "value:\n  horizon_months: 36\n  annual_discount_rate: 0.12\n", "")
+
+
+def _perfect_score(target: Path) -> None:
+    """Whoever leaves at any time always answered 1, everybody else 10: too good to be true."""
+    customers = pd.read_csv(target / "customers.csv")
+    surveys = pd.read_csv(target / "surveys.csv")
+    left = set(customers.loc[customers["left_on"].notna(), "customer_id"])
+    surveys = surveys[(surveys["metric"] == "nps") & surveys["score"].notna()]
+    surveys = surveys[~surveys["customer_id"].isin(left) | (surveys["answered_at"] >= "2025-07-01")]
+    surveys.loc[:, "score"] = surveys["customer_id"].isin(left).map({True: 1, False: 10})
+    leaving = customers.set_index("customer_id")["left_on"]
+    until = pd.to_datetime(surveys["customer_id"].map(leaving))
+    quarters = until.dt.year * 4 + until.dt.quarter
+    answered = pd.to_datetime(surveys["answered_at"], format="ISO8601").dt.tz_localize(None)
+    next_quarter = answered.dt.year * 4 + answered.dt.quarter + 1
+    surveys = surveys[until.isna() | (quarters <= next_quarter)]
+    surveys.to_csv(target / "surveys.csv", index=False)
+
+
+_CHANGES: Mapping[str, Callable[[Path], None]] = {
+    "without_case": _without_case,
+    "without_surveys": _without_surveys,
+    "without_terms": _without_terms,
+    "perfect_score": _perfect_score,
+}
+
+
+def _edit(target: Path, old: str, new: str) -> None:
+    path = target / "dataset.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def displayed(cells: list[Cell], **parameters: object) -> dict[str, str]:
+    """Words of each cell's display, after running all cells in this process."""
+    names: dict[str, Any] = {}
+    words: dict[str, str] = {}
+    for cell in of_kind(cells, "code"):
+        tree = ast.parse(cell["source"])
+        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, cell["id"], "exec"), names)
+        if "parameters" in tags(cell):
+            names |= parameters
+        if isinstance(last, ast.Expr):
+            value = eval(compile(ast.Expression(last.value), cell["id"], "eval"), names)
+            assert isinstance(value, show.Shown | show.Picture), cell["id"]
+            words[cell["id"]] = repr(value)
+    return words
+
+
+@pytest.mark.parametrize("kind", [*_CHANGES, "tiny"])
+def test_notebook_runs_to_its_end_on_any_company(company: Company, kind: str, name: str, cells: list[Cell]) -> None:
+    words = displayed(cells, dataset=str(company(kind)), lang="vi")
+    assert words["answer"]
+    untranslated = {each: text for each, text in words.items() if ENGLISH_WORDS.search(_without_data(text))}
+    assert untranslated == {}
+
+
+def test_missing_case_is_said(company: Company, folder: Path) -> None:
+    words = displayed(read_notebook(folder / "06_case.ipynb")["cells"], dataset=str(company("without_case")))
+    assert "there is no case.yaml" in words["answer"]
+
+
+def test_missing_surveys_leave_the_value_of_customers(company: Company, folder: Path) -> None:
+    words = displayed(read_notebook(folder / "05_value.ipynb")["cells"], dataset=str(company("without_surveys")))
+    first, second = words["answer"].splitlines()
+    assert re.search(r"expected to bring ₫[\d.]+", first)
+    assert "the data have no answers" in second
+    assert "the data have no answers" in words["persistence"]
+
+
+def test_missing_terms_are_said_and_can_be_given(company: Company, folder: Path) -> None:
+    cells = read_notebook(folder / "05_value.ipynb")["cells"]
+    dataset = str(company("without_terms"))
+    assert "horizon_months, annual_discount_rate" in displayed(cells, dataset=dataset)["answer"]
+    given = displayed(cells, dataset=dataset, horizon_months=24, annual_discount_rate=0.0)
+    assert "Over the next 24 months" in given["answer"]
+    assert "discounted at 0% a year" in given["answer"]
+
+
+def test_score_that_predicts_perfectly_is_refused(company: Company, folder: Path) -> None:
+    words = displayed(read_notebook(folder / "03_retention.ipynb")["cells"], dataset=str(company("perfect_score")))
+    what, why, _ = words["answer"].splitlines()
+    assert "without a single error" in what
+    assert "after the customers had left" in why
+    assert "penalised (Firth)" in words["effects"]
+
+
+def test_notebook_finds_the_data_from_its_own_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    words = displayed(read_notebook(folder / "01_data.ipynb")["cells"])
+    assert "fit to use" in words["answer"]
+
+
+def test_quarter_is_the_one_asked_for(folder: Path, sample: Path) -> None:
+    words = displayed(read_notebook(folder / "02_scores.ipynb")["cells"], dataset=str(sample), quarter="2026Q1")
+    assert words["answer"].startswith("In Q1 2026 ")
+    assert "From Q4 2025 to Q1 2026" in words["answer"]
+
+
+# with kernels, through the runner and through plain papermill
+
+
+@pytest.fixture(scope="session")
+def pages(sample: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of all notebooks and pages over the sample, one a language."""
+    made: dict[str, Path] = {}
+    for lang in ("en", "vi"):
+        out = tmp_path_factory.mktemp(lang)
+        files = [folder / f"{name}.ipynb" for name in NAMES]
+        done = run_notebooks(
+            files, parameters={"dataset": str(sample)}, out=out, jobs=2, lang=lang, timeout_seconds=120
+        )
+        assert {each.notebook: each.message for each in done if each.status == "failed"} == {}
+        made[lang] = out
+    return made
+
+
+def outputs(path: Path) -> Iterator[tuple[Cell, dict[str, Any]]]:
+    for cell in of_kind(read_notebook(path)["cells"], "code"):
+        for output in cell["outputs"]:
+            yield cell, output
+
+
+def read_in(path: Path) -> str:
+    """All words of an executed notebook: prose, tables, sentences, alternative texts."""
+    parts = [cell["source"] for cell in of_kind(read_notebook(path)["cells"], "markdown")]
+    for _, output in outputs(path):
+        parts.append(re.sub(r"<[^>]+>", " ", joined(output.get("data", {}).get("text/html", ""))))
+        parts.append(json.dumps(output.get("metadata", {}), ensure_ascii=False))
+    return "\n".join(parts)
+
+
+def _without_data(text: str) -> str:
+    """Words without those that stand in the data, in file names and in settings."""
+    return re.sub(
+        r"\b(support|store|delivery|region|plan|sample|dataset|image)\b|[\w.]*\.(csv|yaml|parquet)|\{[^}]*\}", "", text
+    )
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("lang", ["en", "vi"])
+def test_every_notebook_runs_on_the_sample(pages: dict[str, Path], lang: str, name: str) -> None:
+    kinds = [output["output_type"] for _, output in outputs(pages[lang] / f"{name}.ipynb")]
+    assert set(kinds) <= {"execute_result", "display_data"}, "a stream or an error was written"
+    page = (pages[lang] / f"{name}.html").read_text(encoding="utf-8")
+    assert f'lang="{lang}"' in page
+    assert 'class="answer"' in page
+
+
+@pytest.mark.notebook
+def test_vietnamese_pages_have_no_english_sentence(pages: dict[str, Path], name: str) -> None:
+    text = read_in(pages["vi"] / f"{name}.ipynb")
+    found = [line for line in text.splitlines() if ENGLISH_WORDS.search(_without_data(line))]
+    assert found == []
+
+
+@pytest.mark.notebook
+def test_english_pages_claim_no_more_than_an_association(pages: dict[str, Path], name: str) -> None:
+    assert CAUSAL_WORDS.findall(read_in(pages["en"] / f"{name}.ipynb")) == []
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("lang", ["en", "vi"])
+def test_figures_say_what_they_show(pages: dict[str, Path], lang: str) -> None:
+    count = 0
+    for name in NAMES:
+        for cell, output in outputs(pages[lang] / f"{name}.ipynb"):
+            if "image/svg+xml" in output.get("data", {}):
+                count += 1
+                assert len(output["metadata"]["image/svg+xml"]["alt"]) > 40, cell["id"]
+        assert Language(lang).text("page.picture") not in (pages[lang] / f"{name}.html").read_text(encoding="utf-8")
+    assert count >= 14
+
+
+@pytest.mark.notebook
+def test_no_customer_appears_on_a_page(pages: dict[str, Path], sample: Path, name: str) -> None:
+    with (sample / "customers.csv").open(encoding="utf-8", newline="") as file:
+        ids = [row["customer_id"] for row in csv.DictReader(file)]
+    start = ids[0][:4]
+    assert all(each.startswith(start) for each in ids)
+    for lang in ("en", "vi"):
+        assert start not in (pages[lang] / f"{name}.ipynb").read_text(encoding="utf-8")
+
+
+@pytest.mark.notebook
+def test_second_run_gives_the_same_bytes(pages: dict[str, Path], sample: Path, folder: Path, tmp_path: Path) -> None:
+    file = folder / "06_case.ipynb"
+    run_notebooks([file], parameters={"dataset": str(sample)}, out=tmp_path, jobs=1, lang="vi", timeout_seconds=120)
+    for suffix in ("ipynb", "html"):
+        again = (tmp_path / f"06_case.{suffix}").read_bytes()
+        assert again == (pages["vi"] / f"06_case.{suffix}").read_bytes()
+
+
+@pytest.mark.notebook
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of papermill's own dependencies
+def test_plain_papermill_runs_a_notebook(folder: Path, sample: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.ipynb"
+    papermill.execute_notebook(
+        str(folder / "03_retention.ipynb"), str(out), parameters={"dataset": str(sample)}, progress_bar=False
+    )
+    notebook = read_notebook(out)
+    assert all(cell["execution_count"] for cell in of_kind(notebook["cells"], "code"))
+    assert "goes with" in read_in(out)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from cxroi import plots
 from cxroi.errors import InputError
 from cxroi.language import Language
 
-HOSTILE = '<script>alert("x")</script> $\\frac{1}{0}$ $y$ \x00\u202e\U0001f600 ' + "z" * 200
+HOSTILE = '<script>alert("x")</script> $\\frac{1}{0}$ $y$ \x00\u202e漢 ' + "z" * 200
 
 
 def scores() -> pd.DataFrame:
@@ -137,7 +137,7 @@ def test_figure_is_the_same_svg_every_time(name: str) -> None:
     language = Language("vi", "VND")
     axes = FIGURES[name](language, "Khách hàng ở lại nhiều hơn")
     first = plots.to_svg(axes)
-    assert first == plots.to_svg(axes) == plots.to_svg(FIGURES[name](language, "Khách hàng ở lại nhiều hơn"))
+    assert first == plots.to_svg(FIGURES[name](language, "Khách hàng ở lại nhiều hơn"))
     root = ET.fromstring(first)
     tags = {element.tag.rpartition("}")[2] for element in root.iter()}
     assert root.tag.endswith("svg")
@@ -159,18 +159,15 @@ def test_hostile_title_is_drawn_as_words(name: str) -> None:
     plots.to_svg(axes)  # a glyph that is missing, or formula markup, would raise
     title = axes.figure.get_suptitle()
     assert "$y$" in title
-    assert not set(title) & {"\x00", "\u202e", "\U0001f600"}
+    assert not set(title) & {"\x00", "\u202e", "漢"}
     assert max(len(line) for line in title.splitlines()) <= 74
 
 
 def test_every_known_interval_is_drawn() -> None:
     axes = plots.scores_by_period(scores())
     bars = next(each for each in axes.collections if isinstance(each, LineCollection))
-    ends = sorted(tuple(segment[:, 1]) for segment in bars.get_segments() if len(segment))
-    assert ends == [(-15.0, -5.0), (-1.0, 9.0)] or [end for end in ends if not np.isnan(end[0])] == [
-        (-15.0, -5.0),
-        (-1.0, 9.0),
-    ]
+    ends = [tuple(segment[:, 1]) for segment in bars.get_segments() if len(segment) and not np.isnan(segment).any()]
+    assert ends == [(-15.0, -5.0), (-1.0, 9.0)]
 
 
 def test_a_gap_in_the_scores_is_not_bridged() -> None:
@@ -252,6 +249,8 @@ def test_several_lines_carry_their_names() -> None:
 
 
 def test_drawing_needs_no_pyplot() -> None:
-    code = "import sys, cxroi.plots; print('matplotlib.pyplot' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.strip() == "False"
+    tree = ast.parse(Path(plots.__file__).read_text(encoding="utf-8"))
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    names += [str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    assert "matplotlib" in names
+    assert not any("pyplot" in name or "seaborn" in name for name in names)

@@ -28,7 +28,7 @@ RATE = 0.12
 def panel(tmp_path_factory: pytest.TempPathFactory) -> Panel:
     """A simulated company with answers to nps only."""
     folder = tmp_path_factory.mktemp("value") / "clean"
-    simulate(folder, world="clean", customers=2_000, seed=12)
+    simulate(folder, world="clean", customers=1_500, seed=12)
     built = build_panel(read_tables(folder))
     return replace(built, rows=built.rows[built.rows["nps"].notna()].reset_index(drop=True), metrics=("nps",))
 
@@ -44,34 +44,41 @@ def value(panel: Panel) -> CustomerValue:
     return valued(panel)
 
 
-# By hand
+# By hand: two groups of answers, so that the fitted curves go through both
 
 
-def even_company(*, customers: int = 400, count: int = 6, hazard_in: int = 10, margin: float = 250.0) -> Panel:
-    """Everybody alike: each quarter one customer in ``hazard_in`` leaves whatever was answered; margin varies by customer only."""
-    rng = np.random.default_rng(13)
-    numbers = np.arange(customers)
-    rows = pd.DataFrame({"customer": np.repeat(numbers, count), "period": np.tile(np.arange(count) + FIRST, customers)})
-    # hazard and margin are balanced within every answer, so that no slope is left
-    group = rows["customer"] // (customers // 4)
-    rows["nps"] = np.array([3.0, 5.0, 8.0, 10.0])[group]
-    rows["retained"] = ((rows["customer"] + rows["period"]) % hazard_in != 0).astype(float)
-    rows["orders"] = np.where(rows["retained"] == 1, 2.0, 0.0)
-    spread = np.where(rows["period"] % 2 == rows["customer"] % 2, 0.5, -0.5)
-    rows["margin"] = np.where(rows["retained"] == 1, margin * (1 + 0 * spread), 0.0)
-    rows["orders"] = rows["orders"] + np.where(rows["retained"] == 1, spread, 0.0)
-    rows["margin"] = rows["margin"] + np.where(rows["retained"] == 1, spread * 10, 0.0)
-    rows["revenue"] = rows["margin"]
-    rows["nps_answers"] = 1
-    del rng
-    active = pd.DataFrame({"last_nps": [3.0, 5.0, 8.0, 10.0] * 25, "nps_age": 1.0, "weight": 1.0})
+def two_groups(*, kept: tuple[int, int], margins: tuple[float, float], last: Sequence[float] = (5.0,)) -> Panel:
+    """A hundred customers who answered 0 and a hundred who answered 10, one quarter, no controls.
+
+    ``kept`` of each hundred stay, with a mean margin of ``margins``; active customers gave the answers ``last``.
+    """
+    parts = []
+    for score, stayed, margin in zip((0.0, 10.0), kept, margins, strict=True):
+        retained = (np.arange(100) < stayed).astype(float)
+        # alternating around the mean, in pairs, because outcomes that never differ are refused
+        swing = np.where(np.arange(100) % 2 == 0, 0.5, -0.5)
+        spent = retained * margin * (1 + 0.2 * swing)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "nps": score,
+                    "retained": retained,
+                    "orders": retained * (2 + swing),
+                    "revenue": spent,
+                    "margin": spent,
+                }
+            )
+        )
+    rows = pd.concat(parts, ignore_index=True)
+    rows.insert(0, "customer", np.arange(len(rows)))
+    rows.insert(1, "period", FIRST)
     return Panel(
-        rows=rows,
+        rows=rows.assign(nps_answers=1),
         base=pd.DataFrame(columns=["period", "column", "level", "n", "mean", "mean_square"]),
-        active=active,
+        active=pd.DataFrame({"last_nps": np.repeat(np.array(last, dtype=float), 60), "nps_age": 1.0, "weight": 1.0}),
         accounting=pd.DataFrame(columns=["stage", "reason", "rows"]),
         period="quarter",
-        last_period=FIRST + count,
+        last_period=FIRST + 1,
         timing="before",
         metrics=("nps",),
         controls=(),
@@ -81,3 +88,279 @@ def even_company(*, customers: int = 400, count: int = 6, hazard_in: int = 10, m
         score_ranges={"nps": (0.0, 10.0)},
         retention="contract",
     )
+
+
+def on_the_curves(score: float) -> tuple[float, float]:
+    """Probability of staying and margin at an answer, between the two groups of 80 % and 90 %, 100 and 200."""
+    share = score / 10
+    log_odds = (1 - share) * np.log(0.8 / 0.2) + share * np.log(0.9 / 0.1)
+    return float(1 / (1 + np.exp(-log_odds))), float(100 ** (1 - share) * 200**share)
+
+
+def by_hand(score: float) -> np.ndarray:
+    """Margin per customer in quarters 1…H, shape (QUARTERS,)."""
+    stay, margin = on_the_curves(score)
+    return margin * stay ** np.arange(1, QUARTERS + 1)
+
+
+DISCOUNT = 1.12 ** (-np.arange(1, QUARTERS + 1) / 4)
+
+
+def test_constant_hazard_and_margin() -> None:
+    found = valued(two_groups(kept=(90, 90), margins=(250.0, 250.0)))
+    expected = float((250 * 0.9 ** np.arange(1, QUARTERS + 1)) @ DISCOUNT)
+    assert found.value_draws()[0] == pytest.approx(expected, rel=1e-9)
+    # no group is better than the other, so a point is worth nothing
+    assert found.point_draws()[0] == pytest.approx(0, abs=1e-6)
+    path = found.path()
+    assert path["survival"].to_numpy() == pytest.approx(0.9 ** np.arange(1, QUARTERS + 1), rel=1e-9)
+    assert path["orders_per_customer"].to_numpy() == pytest.approx(2.0, rel=1e-9)
+    assert path["margin_per_order"].to_numpy() == pytest.approx(125.0, rel=1e-9)
+    assert found.persistence is None
+    assert found.evidence == "association"  # nothing is held fixed
+
+
+def test_value_of_a_point_follows_both_curves() -> None:
+    found = valued(two_groups(kept=(80, 90), margins=(100.0, 200.0)))
+    assert found.value_draws()[0] == pytest.approx(by_hand(5) @ DISCOUNT, rel=1e-9)
+    assert found.point_draws()[0] == pytest.approx((by_hand(6) - by_hand(5)) @ DISCOUNT, rel=1e-8)
+
+
+def test_bands_start_from_their_own_answers() -> None:
+    found = valued(two_groups(kept=(80, 90), margins=(100.0, 200.0), last=(3, 7, 9.5, np.nan)))
+    table = found.tidy().set_index("band")["estimate"]
+    expected = {"detractor": 3, "passive": 7, "promoter": 9.5, "no answer": 5}  # nobody's answer: the mean
+    for band, score in expected.items():
+        assert table[band] == pytest.approx(by_hand(score) @ DISCOUNT, rel=1e-9)
+
+
+def gained(found: CustomerValue, gains: np.ndarray) -> np.ndarray:
+    """Change of margin by quarter that the response kernel gives, at the estimates, shape (QUARTERS,)."""
+    paths = found._paths
+    return paths.through_retention[0] * np.cumsum(gains) + paths.through_spend[0] * gains
+
+
+def test_response_is_exact_for_half_a_point_that_lasts() -> None:
+    found = valued(two_groups(kept=(80, 90), margins=(100.0, 200.0)))
+    half = np.full(QUARTERS, forward_room.SECANT_POINTS)
+    assert half[0] == 0.5
+    assert gained(found, half) == pytest.approx(by_hand(5.5) - by_hand(5), rel=1e-8)
+
+
+def test_response_splits_what_comes_from_staying_and_from_spending() -> None:
+    staying = valued(two_groups(kept=(80, 90), margins=(150.0, 150.0)))._paths
+    spending = valued(two_groups(kept=(85, 85), margins=(100.0, 200.0)))._paths
+    assert staying.through_spend[0] == pytest.approx(0, abs=1e-6)
+    assert (staying.through_retention[0] > 0.1).all()
+    assert spending.through_retention[0] == pytest.approx(0, abs=1e-6)
+    assert (spending.through_spend[0] > 0.1).all()
+
+
+# Identities on a simulated company
+
+
+def test_response_is_near_for_a_whole_point_and_for_a_fading_one(value: CustomerValue) -> None:
+    point = gained(value, np.ones(QUARTERS)) @ value.discount
+    # curvature between half a point and one point: hazards of a few per cent, slopes of a few hundredths
+    assert point == pytest.approx(value.point_draws()[0], rel=0.03)
+    assert value.persistence is not None
+    fading = gained(value, value.persistence.fade ** np.arange(QUARTERS)) @ value.discount
+    assert fading == pytest.approx(value.point_draws(fading=True)[0], rel=0.03)
+    assert value.point_draws(fading=True)[0] < value.point_draws()[0]
+
+
+def test_response_holds_the_draws_without_the_estimate(value: CustomerValue) -> None:
+    response = value.response(QUARTERS)
+    assert response.baseline.shape == (40, QUARTERS)
+    assert (response.baseline == value._paths.baseline[1:]).all()
+    assert response.reason == ""
+    assert response.customers == value.customers > 0
+    assert value.persistence is not None
+    assert response.persistence is value.persistence.fade_draws
+    assert response.score_range == (value.panel.rows["nps"].min(), value.panel.rows["nps"].max())
+    # a shorter horizon is the beginning of the longer one
+    assert value.response(4).through_spend == pytest.approx(response.through_spend[:, :4], rel=1e-12)
+
+
+def test_path_is_survival_times_orders_times_margin_per_order(value: CustomerValue) -> None:
+    path = value.path()
+    product = path["survival"] * path["orders_per_customer"] * path["margin_per_order"]
+    assert product.to_numpy() == pytest.approx(path["margin"], rel=1e-12)
+    assert path["discounted_margin"].sum() == pytest.approx(value.value_draws()[0], rel=1e-12)
+    assert (path["survival"].diff().dropna() < 0).all()
+    assert path["survival"].between(0, 1).all()
+    assert ((path["low"] < path["margin"]) & (path["margin"] < path["high"])).all()
+
+
+def test_bands_average_to_the_whole(value: CustomerValue) -> None:
+    table = value.tidy()
+    bands = table[(table["measure"] == "lifetime_value") & (table["band"] != "all")]
+    assert bands["customers"].sum() == value.customers
+    average = np.average(bands["estimate"], weights=bands["customers"])
+    assert average == pytest.approx(value.value_draws()[0], rel=1e-9)
+    ordered = bands.set_index("band")["estimate"]
+    assert ordered["detractor"] < ordered["promoter"]  # true in this company
+
+
+def test_more_discount_less_value_and_no_discount_is_the_plain_sum() -> None:
+    value = valued(two_groups(kept=(80, 90), margins=(100.0, 200.0)))
+    worth = {rate: replace(value, annual_discount_rate=rate).value_draws()[0] for rate in (0.0, 0.05, 0.12, 0.5)}
+    assert list(worth.values()) == sorted(worth.values(), reverse=True)
+    assert worth[0.0] == pytest.approx(value.path()["margin"].sum(), rel=1e-12)
+    assert replace(value, horizon_quarters=4).value_draws()[0] < worth[RATE]
+
+
+def test_seed_decides_the_draws_and_nothing_else(panel: Panel, value: CustomerValue) -> None:
+    again, other = valued(panel), replace(value, seed=2)
+    assert (again.value_draws() == value.value_draws()).all()
+    assert (again.point_draws(fading=True) == value.point_draws(fading=True)).all()
+    assert other.value_draws()[0] == value.value_draws()[0]
+    assert (other.value_draws()[1:] != value.value_draws()[1:]).all()
+    assert value.value_draws()[1:].std() > 0
+
+
+def test_draws_centre_on_the_estimate(value: CustomerValue) -> None:
+    draws = value.point_draws()
+    error = draws[1:].std(ddof=1) / np.sqrt(len(draws) - 1)
+    # four standard errors of the mean, and a fifth of the spread for curvature
+    assert abs(draws[1:].mean() - draws[0]) < 4 * error + draws[1:].std() / 5
+
+
+def test_estimates_hold_the_same_value(panel: Panel, value: CustomerValue) -> None:
+    table = estimate(panel, seed=1, draws=40).tidy()
+    own = table[table["outcome"] == "ltv"].set_index("estimand")["estimate"]
+    assert panel.value_terms == (36, 0.12)
+    # the table has ten digits
+    assert own["ame"] == pytest.approx(value.point_draws()[0], rel=1e-8)
+    assert own["ame_fading"] == pytest.approx(value.point_draws(fading=True)[0], rel=1e-8)
+
+
+# How long a score lasts
+
+
+def repeated(*, lasting: float, fading: float, fade: float, noise: float, count: int = 8) -> pd.DataFrame:
+    """Answers of 4,000 customers: variances of a stable part, an AR(1) and noise."""
+    rng = np.random.default_rng(14)
+    size = 4_000
+    stable = np.sqrt(lasting) * rng.standard_normal(size)
+    wave = np.sqrt(fading) * rng.standard_normal(size)
+    frames = []
+    for number in range(count):
+        given = 7 + stable + wave + np.sqrt(noise) * rng.standard_normal(size)
+        frames.append(pd.DataFrame({"customer": np.arange(size), "period": FIRST + number, "nps": given}))
+        wave = fade * wave + np.sqrt(fading * (1 - fade**2)) * rng.standard_normal(size)
+    return pd.concat(frames).sort_values(["customer", "period"], ignore_index=True)
+
+
+def lasts(panel: Panel, rows: pd.DataFrame, draws: int = 200):  # type: ignore[no-untyped-def]
+    changed = replace(panel, rows=rows, metrics=("nps",))
+    return estimate_persistence(changed, "nps", generator=np.random.default_rng(15), draws=draws)
+
+
+def test_persistence_recovers_stable_fading_and_noise(panel: Panel) -> None:
+    found = lasts(panel, repeated(lasting=1.0, fading=1.0, fade=0.6, noise=0.5))
+    # 4,000 customers × 8: the standard error of the fade is 0.03, of the parts 0.06; three of each
+    assert found.fade == pytest.approx(0.6, abs=0.09)
+    assert found.lasting == pytest.approx(1.0, abs=0.18)
+    assert found.fading == pytest.approx(1.0, abs=0.18)
+    assert found.variance == pytest.approx(2.5, abs=0.15)
+    low, high = np.quantile(found.fade_draws, [0.005, 0.995])
+    assert low < 0.6 < high
+    assert high - low < 0.4
+    expected = (1.0 + 0.6 ** np.arange(1, 4)) / 2.5
+    assert found.correlation(np.arange(1, 4)) == pytest.approx(expected, abs=0.05)
+
+
+def test_persistence_of_a_stable_score_and_of_noise(panel: Panel) -> None:
+    stable = lasts(panel, repeated(lasting=1.0, fading=0.0, fade=0.5, noise=1.0))
+    # standard error of a correlation of 4,000 customers at several lags: below 0.015
+    assert stable.correlation(np.array([1.0, 20.0])) == pytest.approx([0.5, 0.5], abs=0.05)
+    noise = lasts(panel, repeated(lasting=0.0, fading=0.0, fade=0.5, noise=1.0))
+    assert noise.correlation(np.array([1.0, 5.0])) == pytest.approx([0, 0], abs=0.05)
+
+
+def test_persistence_needs_three_lags(panel: Panel) -> None:
+    rows = repeated(lasting=1.0, fading=1.0, fade=0.6, noise=0.5, count=4)
+    assert lasts(panel, rows) is not None
+    assert lasts(panel, rows[rows["period"] < FIRST + 3]) is None
+    assert lasts(panel, rows[rows["period"] == FIRST]) is None
+    assert lasts(panel, rows.assign(nps=7.0)) is None
+
+
+def test_no_persistence_no_fading_value() -> None:
+    found = valued(two_groups(kept=(80, 90), margins=(100.0, 200.0)))
+    with pytest.raises(InputError, match="four quarters or more"):
+        found.point_draws(fading=True)
+    assert found.checks().set_index("name").loc["persistence", "verdict"] == "warn"
+    assert found.response(4).persistence is None
+
+
+# Refusals and reasons
+
+
+@pytest.mark.parametrize(
+    ("quarters", "rate", "sentence"),
+    [
+        (0, 0.1, r"horizon_quarters must lie in 1\.\.80; got 0"),
+        (81, 0.1, r"horizon_quarters must lie in 1\.\.80; got 81"),
+        (4, -0.01, r"annual_discount_rate must lie in 0\.\.1 \(0\.12 is 12 % a year\); got -0\.01"),
+        (4, 12.0, "got 12"),
+        (4, float("nan"), "got nan"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(panel: Panel, quarters: int, rate: float, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        valued(panel, quarters=quarters, rate=rate)
+
+
+def test_other_refusals(panel: Panel, value: CustomerValue) -> None:
+    with pytest.raises(InputError, match="must have a quarterly panel"):
+        valued(replace(panel, period="month"))
+    with pytest.raises(InputError, match="must have answers to ces; it has nps"):
+        lifetime_value(panel, exposure="ces", horizon_quarters=4, annual_discount_rate=0.1, seed=1)
+    for quarters in (0, 81):
+        with pytest.raises(InputError, match=f"horizon_quarters must lie in 1..80; got {quarters}"):
+            value.response(quarters)
+
+
+def test_a_reason_instead_of_figures(panel: Panel) -> None:
+    found = valued(replace(panel, rows=panel.rows.assign(retained=1.0)))
+    assert found.reason == "retention: 0 answers of customers who left; at least 10 are needed"
+    assert found.tidy().empty
+    assert found.glance()["reason"].tolist() == [found.reason]
+    response = found.response(8)
+    assert response.reason == found.reason
+    assert response.baseline.shape == (0, 8)
+
+
+def test_monthly_estimates_and_missing_terms_say_why_there_is_no_value() -> None:
+    small = two_groups(kept=(80, 90), margins=(100.0, 200.0))
+    bare = estimate(small, draws=10).tidy()
+    (reason,) = bare.loc[bare["outcome"] == "ltv", "method"]
+    assert "no value: {horizon_months, annual_discount_rate}" in reason
+    monthly = estimate(replace(small, period="month", value_terms=(36, 0.12)), draws=10).tidy()
+    (reason,) = monthly.loc[monthly["outcome"] == "ltv", "method"]
+    assert "computed from a quarterly panel" in reason
+
+
+def test_value_without_answers(tmp_path: Path) -> None:
+    simulate(tmp_path / "company", world="clean", customers=600, seed=13, quarters=4)
+    tables = read_tables(tmp_path / "company")
+    silent = build_panel(replace(tables, surveys=None))
+    found = lifetime_value(silent, exposure="", horizon_quarters=4, annual_discount_rate=0.12, seed=1, draws=10)
+    assert found.value_draws()[0] > 0
+    assert found.reason == "the data have no answers, so nothing links a score to value"
+    assert found.tidy()["measure"].unique().tolist() == ["lifetime_value"]
+    assert found.response(4).reason == found.reason
+    assert score_bands(silent, "").unique().tolist() == ["no answer"]
+    table = estimate(silent).tidy()
+    assert table["estimate"].isna().all()
+    assert set(table["method"]) == {"not estimated: the data have no answers"}
+
+
+def test_value_stands_on_the_linkages_it_shows(value: CustomerValue) -> None:
+    assert all(isinstance(part, Linkage) for part in (value.retention, value.orders, value.margin))
+    names = value.checks()["name"]
+    assert names.str.startswith("retained: ").any()
+    assert (names == "persistence").sum() == 1
+    assert set(HISTORY) >= set(value.panel.history)

@@ -14,12 +14,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, special
+from scipy.linalg import blas
 
 Family = Literal["gaussian", "logit", "poisson"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-BLOCK_ROWS = 65_536
+BLOCK_ROWS = 4_096
 TOLERANCE = 1e-11  # of the squared Newton step in the metric of the information
 LARGEST_PREDICTOR = 700.0  # exp() of more overflows a float
 
@@ -316,12 +317,14 @@ def _log_likelihood(predictor: Floats, outcome: Floats, family: Family) -> float
 
 
 def _weighted_cross_product(design: Floats, weights: Floats) -> Floats:
+    """Σ weight × row × rowᵀ, weights ≥ 0, shape (k, k); in blocks that stay in the processor's cache."""
     k = design.shape[1]
-    total = np.zeros((k, k))
+    upper = np.zeros((k, k))
+    root = np.sqrt(weights)
     for first in range(0, len(design), BLOCK_ROWS):
-        block = design[first : first + BLOCK_ROWS]
-        total += (block * weights[first : first + BLOCK_ROWS, None]).T @ block
-    return total
+        block = design[first : first + BLOCK_ROWS] * root[first : first + BLOCK_ROWS, None]
+        upper += blas.dsyrk(1.0, block, trans=1)
+    return upper + np.triu(upper, 1).T
 
 
 def _solve(information: Floats, right: Floats) -> Floats:

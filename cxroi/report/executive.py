@@ -19,7 +19,7 @@ from cxroi import __version__, plots
 from cxroi.case import BusinessCase, Case, Programme
 from cxroi.case.business_case import COLUMNS as CASE_COLUMNS
 from cxroi.case.forecast import discount_factors
-from cxroi.case.programme import CATEGORIES
+from cxroi.case.programme import CATEGORIES, LADDER
 from cxroi.language import Language
 from cxroi.linkage import Linkage
 from cxroi.panel import window
@@ -31,7 +31,7 @@ from cxroi.report.show import money, money_interval, said
 from cxroi.value import CustomerValue
 
 STRONG = ("quasi_experiment", "experiment")
-LIKELY, SURE = 0.8, 0.95
+SURE, LIKELY, UNLIKELY, HARDLY = 0.95, 0.8, 0.2, 0.05  # probabilities that NPV is positive
 MONTHS_OF_A_QUARTER = 3
 VERDICTS = ("fail", "warn", "pass")
 HASH_LENGTH = 12
@@ -145,11 +145,11 @@ def verdict(probability: float) -> str:
     >>> [verdict(p) for p in (0.99, 0.9, 0.5, 0.1, 0.01)]
     ['yes', 'likely', 'open', 'unlikely', 'no']
     """
-    if probability >= SURE:
-        return "yes"
     if probability >= LIKELY:
-        return "likely"
-    return "open" if probability > 1 - LIKELY else "unlikely" if probability > 1 - SURE else "no"
+        return "yes" if probability >= SURE else "likely"
+    if probability > UNLIKELY:
+        return "open"
+    return "unlikely" if probability > HARDLY else "no"
 
 
 # --- the question and the answer ---------------------------------------------------------------------------------
@@ -367,7 +367,7 @@ def _value_figures(a: Assessment, language: Language) -> list[KeyFigure]:
 
 
 def _case_figures(a: Assessment, decision: BusinessCase, language: Language) -> list[KeyFigure]:
-    rung = language.text("executive.rests_on", evidence=language.evidence(_weakest(decision)))
+    rung = language.evidence(_weakest(decision))
     months = language.number(decision.case.horizon_months)
     npv, roi = _measure(decision, "npv"), _measure(decision, "roi")
     chance = _chance(_measure(decision, "p_npv_positive")["mean"], language)
@@ -781,17 +781,8 @@ def _cost_table(case: Case, decision: BusinessCase | str, language: Language) ->
 
 def _checks_section(a: Assessment, language: Language) -> Section:
     frame = _checks(a)
-    counts = {word: int((frame["verdict"] == word).sum()) for word in VERDICTS}
-    shown = {f"{word}ed" if word == "warn" else word: language.number(count) for word, count in counts.items()}
-    sentences = [
-        language.text(
-            "executive.checks",
-            passed=shown["pass"],
-            warned=shown["warned"],
-            failed=shown["fail"],
-            n=language.number(len(frame)),
-        )
-    ]
+    counts = {word: language.number((frame["verdict"] == word).sum()) for word in VERDICTS}
+    sentences = [language.text("executive.checks", n=language.number(len(frame)), **counts)]
     rows = [
         (
             _check_name(a, str(each.name), language),
@@ -953,8 +944,9 @@ def _measure(decision: BusinessCase, measure: str) -> dict[str, float]:
 
 
 def _weakest(decision: BusinessCase) -> str:
-    """Rung of the linkage, which carries every figure of the case."""
-    return decision.response.evidence
+    """Lowest rung that a figure of the case stands on: the linkage's, or that of a stated gain."""
+    rungs = [decision.response.evidence, *(each.evidence for each in decision.case.programmes)]
+    return min(rungs, key=LADDER.index)
 
 
 def _strength(rung: str) -> str:

@@ -136,12 +136,14 @@ def survey_rows(
     first, stop = first_day(quarter.t), first_day(quarter.t + 1)
     for code, metric in enumerate(METRICS):
         if metric == "nps":
-            who = np.flatnonzero(quarter.active & (rng.random(len(quarter.active)) < INVITED_SHARE[metric]))
+            who = np.flatnonzero(
+                quarter.active & (rng.random(len(quarter.active)) < world.invited * INVITED_SHARE[metric])
+            )
             touchpoint = np.full(len(who), RELATIONSHIP)
             invited_at = moments(rng, np.maximum(first, customers.joined_day)[who], stop)
         else:
             asked = np.isin(touches["touchpoint"], ASKED_AT[metric])
-            asked &= rng.random(len(asked)) < INVITED_SHARE[metric]
+            asked &= rng.random(len(asked)) < world.invited * INVITED_SHARE[metric]
             who, touchpoint = touches["customer_id"][asked], touches["touchpoint"][asked]
             invited_at = _within(rng, touches["occurred_at"][asked], 7_200, stop)
         answered = rng.random(len(who)) < _answering(world, quarter, who, metric)

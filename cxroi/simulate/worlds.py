@@ -60,6 +60,7 @@ class World:
     refund_share: float = 0.02
     referral_rate: float = 0.010
 
+    invited: float = 1.0
     answer_noise_sd: float = 0.2
     score_on_answering: float = 0.0
     orders_on_answering: float = 0.0

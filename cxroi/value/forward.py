@@ -15,9 +15,9 @@ from cxroi.panel import Panel
 from cxroi.value.persistence import Persistence
 
 Floats = NDArray[np.float64]
-REPRESENTATIVES = 400
-FEWEST_OF_A_BAND = 50
-LEVEL_ROWS = 1000
+REPRESENTATIVES = 240
+FEWEST_OF_A_BAND = 40
+LEVEL_ROWS = 500
 QUARTERS_OF_A_YEAR = 4
 NEWTON_STEPS = 6
 SECANT_POINTS = 0.5  # a case's gains are of this order; the response is exact for a constant gain of this size
@@ -170,7 +170,7 @@ def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -
 
 
 def _representatives(equations: Equations) -> pd.DataFrame:
-    """About 400 active customers spread evenly over past orders and tenure within each score band; ``share`` sums to 1."""
+    """About 240 active customers spread evenly over past orders and tenure within each score band; ``share`` sums to 1."""
     panel, exposure = equations.panel, equations.exposure
     bands = score_bands(panel, exposure)
     active = panel.active.assign(band=bands.to_numpy())

@@ -129,7 +129,7 @@ def score_distribution(
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(language.text("plots.answer", metric=_metric(metric, language)))
-        axes.margins(y=0.34)
+        axes.margins(y=0.45)
         parts = []
         for name in ("low", "middle", "high"):
             inside = np.array([each == name for each in names])

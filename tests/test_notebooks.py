@@ -400,6 +400,8 @@ def test_score_that_predicts_perfectly_is_refused(company: Company, displayed: D
     assert what.startswith("Không có con số trung thực nào")
     assert "sau khi khách hàng đã rời bỏ" in why
     assert "phạt (Firth)" in words["effects"]
+    assert "không có con số hữu hạn" in words["ratios"]
+    assert "không sai một trường hợp nào" in words["adjusting"]
 
 
 def test_notebook_finds_the_data_from_its_own_folder(

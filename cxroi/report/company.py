@@ -31,7 +31,8 @@ class Assessment:
     tables, panel, estimates
         As the rooms give them.
     scores : mapping of str to DataFrame or str
-        For each metric with answers its ``tidy()`` by quarter up to the last one, or why there is none.
+        For each metric with answers its ``tidy()`` by quarter up to the last one (all answers together where they have
+        no dates: period ``all``), or why there is none.
     changes : mapping of str to DataFrame or str
         For each metric its change from the quarter before the last one to the last one, one row.
     exposure : str
@@ -152,9 +153,11 @@ def smallest_detectable_gain(panel: Panel, exposure: str) -> float:
 
 
 def _scores(tables: Tables, metric: str, last: str) -> pd.DataFrame | str:
+    """Score by quarter, or over all answers (period ``all``) where they have no dates."""
     found = results.score(tables, metric, period="quarter")
     if isinstance(found, str):
-        return found
+        found = results.score(tables, metric)
+        return found if isinstance(found, str) else found.tidy()
     frame = found.tidy()
     frame = frame[frame["period"].notna() & (frame["period"] <= last)].reset_index(drop=True)
     return frame if frame["estimate"].notna().any() else results.NO_ANSWERS

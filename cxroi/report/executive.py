@@ -20,9 +20,11 @@ from cxroi.case import BusinessCase, Case, Programme
 from cxroi.case.business_case import COLUMNS as CASE_COLUMNS
 from cxroi.case.forecast import discount_factors
 from cxroi.case.programme import CATEGORIES, LADDER
+from cxroi.errors import CxroiError
 from cxroi.language import Language
 from cxroi.linkage import Linkage
 from cxroi.panel import window
+from cxroi.report import views
 from cxroi.report.company import Assessment, open_dataset, smallest_detectable_gain
 from cxroi.report.html import render_report
 from cxroi.report.model import Column, Figure, KeyFigure, Link, Report, Section, Sentence, Table
@@ -35,6 +37,7 @@ SURE, LIKELY, UNLIKELY, HARDLY = 0.95, 0.8, 0.2, 0.05  # probabilities that NPV 
 MONTHS_OF_A_QUARTER = 3
 VERDICTS = ("fail", "warn", "pass")
 HASH_LENGTH = 12
+JOINED = "\u2060"  # no line break after a sign
 FACTS_OF_THE_SOURCE = 2  # a programme's source tells its gain and the evidence for it, not what follows
 
 
@@ -325,7 +328,7 @@ def _score_figure(a: Assessment, language: Language) -> KeyFigure | None:
         language.text("executive.measured"),
         language,
         metric=a.exposure.upper(),
-        quarter=language.quarter(str(row["period"])),
+        quarter=_quarter(str(row["period"]), language),
     )
 
 
@@ -456,7 +459,7 @@ def _said_section(a: Assessment, language: Language) -> Section:
         return _absent(1, _why(frame or "the data have no answers", language), language)
     metric = a.exposure.upper()
     score = _score(a.exposure, float(row["estimate"]), language)
-    quarter = language.quarter(str(row["period"]))
+    quarter = _quarter(str(row["period"]), language)
     title = language.text("executive.finding.score", metric=metric, score=score, quarter=quarter)
     sentences = [_meaning(a, language)]
     change = a.changes.get(a.exposure, "")
@@ -477,11 +480,26 @@ def _said_section(a: Assessment, language: Language) -> Section:
                 detectable=_score_change(a.exposure, float(moved["smallest_detectable"]), language, signed=False),
             )
         )
-    caption = _caption(
-        a, language, source="surveys", n=frame["n"].sum(), first=frame["period"].min(), last=frame["period"].max()
-    )
-    axes = plots.scores_by_period(frame, language=language)
-    return _part(1, title, sentences, [_picture("scores", axes, caption)], language)
+    return _part(1, title, sentences, [_score_picture(a, frame, language)], language)
+
+
+def _score_picture(a: Assessment, frame: pd.DataFrame, language: Language) -> Figure:
+    """The score by quarter, or how the answers are spread where they have no dates."""
+    source, n = language.text("executive.source.surveys"), language.number(frame["n"].sum())
+    if frame["period"].iloc[0] == "all":
+        spread = views.distribution(a.tables, a.exposure)
+        if isinstance(spread, str):
+            raise CxroiError(f"{a.exposure} has a score but no answers: {spread}")
+        top = a.panel.score_ranges[a.exposure][1]
+        axes = plots.score_distribution(spread, metric=a.exposure, top=top, language=language)
+        return _picture("scores", axes, language.text("executive.caption.undated", source=source, n=n))
+    first, last = (language.quarter(str(end)) for end in (frame["period"].min(), frame["period"].max()))
+    caption = language.text("executive.caption.survey", source=source, n=n, first=first, last=last)
+    return _picture("scores", plots.scores_by_period(frame, language=language), caption)
+
+
+def _quarter(label: str, language: Language) -> str:
+    return language.text("executive.all_answers") if label == "all" else language.quarter(label)
 
 
 def _meaning(a: Assessment, language: Language) -> str:
@@ -770,7 +788,7 @@ def _cost_table(case: Case, decision: BusinessCase | str, language: Language) ->
             )
     once, often = (sum(sums[category, kind] for category in CATEGORIES) for kind in ("one_off", "recurring"))
     amounts = (once, often, once + often, sum(present.values()))
-    rows.append((language.text("executive.total"), *(money(x, language) for x in amounts)))
+    rows.append((language.text("executive.total"), *(money(x, language) if x else "–" for x in amounts)))
     heads = [
         Column(language.text(f"executive.column.{name}"), is_number=True)
         for name in ("one_off", "recurring", "sum", "present")
@@ -984,7 +1002,7 @@ def _change(outcome: str, x: float, language: Language) -> str:
         text = language.text("executive.orders_unit", number=language.number(x, 3))
     else:
         text = money(x, language)
-    return f"+{text}" if x > 0 else text
+    return f"+{JOINED}{text}" if x > 0 else text
 
 
 def _change_interval(outcome: str, low: float, high: float, language: Language) -> str:
@@ -1026,16 +1044,6 @@ def _capital(words: str) -> str:
 
 def _slug(name: str) -> str:
     return name.replace(": ", "_").replace(" ", "_")
-
-
-def _caption(a: Assessment, language: Language, *, source: str, n: float, first: str, last: str) -> str:
-    return language.text(
-        "executive.caption.survey",
-        source=language.text(f"executive.source.{source}"),
-        n=language.number(n),
-        first=language.quarter(str(first)),
-        last=language.quarter(str(last)),
-    )
 
 
 def _panel_caption(a: Assessment, row: Mapping[str, Any], language: Language) -> str:

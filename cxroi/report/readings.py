@@ -233,7 +233,7 @@ def linkage_answer(estimates: Estimates, outcome: str, *, language: Language) ->
     if isinstance(fitted, str):
         return _no_answer(fitted, language)
     if fitted.separated:
-        columns = ", ".join(fitted.separated)
+        columns = _columns(fitted, language)
         what, repair = (language.text(f"nb.link.separated_{part}", columns=columns) for part in ("what", "repair"))
         return [what, language.text("nb.link.separated_why"), repair]
     return [effect(fitted, language=language), sure(fitted, language=language), language.text("nb.link.change")]
@@ -265,14 +265,16 @@ def effect(fitted: Linkage | str, *, language: Language) -> str:
     if isinstance(fitted, str):
         return show.no_result(fitted, language)
     if fitted.separated:
-        return language.text("nb.link.separated_what", columns=", ".join(fitted.separated))
+        return language.text("nb.link.separated_what", columns=_columns(fitted, language))
     found, unit = _range(fitted), str(fitted.marginal_effect()["unit"].iloc[0])
     more = "more" if found.estimate > 0 else "less"
     return language.text(
         f"nb.link.{fitted.outcome}_{more}",
         metric=fitted.exposure.upper(),
         verb=language.verb(fitted.evidence),
-        size=show.in_words(abs(found.estimate), unit, language),
+        size=language.number(abs(found.estimate), 3)
+        if unit == "orders"
+        else show.in_words(abs(found.estimate), unit, language),
         interval=_between(found.low, found.high, unit, language),
     )
 
@@ -287,7 +289,7 @@ def sure(fitted: Linkage | str, *, language: Language) -> str:
         n=language.number(fitted.fitted.n_obs),
         customers=language.number(fitted.n_clusters),
         grade=language.evidence(fitted.evidence),
-        meaning=language.text(f"evidence_meaning.{fitted.evidence}"),
+        meaning=_meaning(fitted, language),
     )
 
 
@@ -299,6 +301,8 @@ def adjusting(estimates: Estimates, outcome: str, *, language: Language) -> Sent
     if isinstance(adjusted, str) or adjusted.method == "raw":
         why = adjusted if isinstance(adjusted, str) else results.NOTHING_FIXED
         return [language.text("nb.link.not_adjusted", reason=show.said(why, language).rstrip("."))]
+    if raw.separated or adjusted.separated:
+        return [effect(adjusted if adjusted.separated else raw, language=language)]
     before, after = (_range(each) for each in (raw, adjusted))
     unit = str(raw.marginal_effect()["unit"].iloc[0])
     words = {
@@ -671,6 +675,17 @@ def _lower(words: str) -> str:
 def _range(fitted: Linkage) -> Range:
     row = fitted.marginal_effect().iloc[0]
     return Range(float(row["estimate"]), float(row["conf_low"]), float(row["conf_high"]))
+
+
+def _columns(fitted: Linkage, language: Language) -> str:
+    return ", ".join(show.said(column, language) for column in fitted.separated)
+
+
+def _meaning(fitted: Linkage, language: Language) -> str:
+    """What the grade means; an adjusted figure that is an association only because of when the score was given says so."""
+    if fitted.evidence == "association" and fitted.method == "adjusted":
+        return language.text("nb.link.late")
+    return language.text(f"evidence_meaning.{fitted.evidence}")
 
 
 def _worth(value: CustomerValue, measure: str) -> Range:

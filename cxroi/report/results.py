@@ -43,11 +43,6 @@ def language(lang: Code, tables: Tables) -> Language:
     return Language(lang, tables.config.currency or "")
 
 
-def exposures(panel: Panel) -> tuple[str, ...]:
-    """Scores that the panel links to outcomes; one of them first."""
-    return panel.metrics
-
-
 def main_exposure(panel: Panel) -> str:
     """Score that a page speaks of first: NPS where it is asked; empty without answers."""
     return panel.metrics[0] if panel.metrics else ""

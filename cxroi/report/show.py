@@ -111,7 +111,7 @@ def no_result(why: str, language: Language) -> str:
     return language.text("nb.no_result", reason=said(why, language).rstrip("."))
 
 
-def table(frame: pd.DataFrame | str, *, language: Language, columns: str = "", empty: str = "nb.nothing") -> Shown:
+def table(frame: pd.DataFrame | str, *, language: Language, columns: str = "") -> Shown:
     r"""A tidy frame with pretty headers: numbers on the right in the page's formats, texts escaped.
 
     Parameters
@@ -121,8 +121,6 @@ def table(frame: pd.DataFrame | str, *, language: Language, columns: str = "", e
     columns
         Names of columns between spaces, in their order; all but the unit by default. ``interval`` and ``range`` join the
         two ends. Those that the frame lacks are left out.
-    empty
-        Key of the sentence that stands for a frame without rows.
 
     Examples
     --------
@@ -132,7 +130,7 @@ def table(frame: pd.DataFrame | str, *, language: Language, columns: str = "", e
     if isinstance(frame, str):
         return reason(frame, language=language)
     if frame.empty:
-        return text(language.text(empty))
+        return text(language.text("nb.nothing"))
     names = [name for name in columns.split() or frame.columns.drop(_HIDDEN, errors="ignore") if _has(frame, name)]
     heads = [header(name, language) for name in names]
     rows = [[cell(name, row, language) for name in names] for row in frame.to_dict("records")]
@@ -184,7 +182,7 @@ def cell(column: str, row: Mapping[Any, Any], language: Language) -> str:
         return EMPTY
     if isinstance(value, str):
         if column in _PERIODS:
-            return said(value, language) if value == "all" else language.quarter(value)
+            return said(value, language) if value == "all" else language.quarter(value).replace(" ", "\u00a0")
         ours = column in CODES.split() or (column == "level" and value == "relationship")
         return said(value, language) if ours else value
     if isinstance(value, pd.Timestamp):

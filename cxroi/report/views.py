@@ -164,6 +164,11 @@ def of_metric(frame: pd.DataFrame | str, metric: str) -> pd.DataFrame | str:
     return results.NO_DATES if rows.empty else rows.reset_index(drop=True)
 
 
+def of_others(frame: pd.DataFrame | str, metric: str) -> pd.DataFrame | str:
+    """Rows of the other scores."""
+    return frame if isinstance(frame, str) else frame[frame["metric"] != metric].reset_index(drop=True)
+
+
 def answers_accounting(panel: Panel) -> pd.DataFrame | str:
     """What became of the answers: ``stage, reason, rows``."""
     return panel.accounting if panel.metrics else results.NO_ANSWERS
@@ -248,12 +253,17 @@ def ratios(estimates: Estimates, outcome: str) -> pd.DataFrame | str:
     for exposure, found in estimates.linkages.items():
         for method in ("raw", "adjusted"):
             fitted = found.get((outcome, method), "")
-            if isinstance(fitted, Linkage) and fitted.fitted.family != "gaussian":
+            if isinstance(fitted, Linkage) and fitted.fitted.family != "gaussian" and not fitted.separated:
                 row = fitted.tidy().set_index("term").loc[exposure]
                 limits = {name: float(np.exp(row[name])) for name in ("estimate", "conf_low", "conf_high")}
-                shown = "firth" if fitted.separated else method
-                rows.append({"exposure": exposure, "method": shown, **limits, "unit": "ratio per point"})
-    return pd.DataFrame(rows) if rows else results.reason(results.linkage(estimates, outcome))
+                rows.append({"exposure": exposure, "method": method, **limits, "unit": "ratio per point"})
+    return pd.DataFrame(rows) if rows else _no_ratio(results.linkage(estimates, outcome))
+
+
+def _no_ratio(fitted: Linkage | str) -> str:
+    if isinstance(fitted, str):
+        return fitted
+    return f"retention is predicted perfectly by {', '.join(fitted.separated)}; no finite effect to build on"
 
 
 def effects(estimates: Estimates, outcome: str) -> pd.DataFrame | str:

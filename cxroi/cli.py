@@ -150,7 +150,9 @@ def simulate(
     customers: Annotated[int, typer.Option(min=1, metavar="N", help="Customers in all.")] = 3000,
     seed: Annotated[int, typer.Option(min=0, metavar="S", help="Same seed, same company.")] = 1,
     quarters: Annotated[int, typer.Option(min=2, metavar="N", help="Quarters of data.")] = 8,
-    file_format: Annotated[Literal["parquet", "csv", "mixed"], typer.Option("--format", help="Kind of files.")] = "parquet",
+    file_format: Annotated[
+        Literal["parquet", "csv", "mixed"], typer.Option("--format", help="Kind of files.")
+    ] = "parquet",
     orders_per_quarter: Annotated[float, typer.Option(metavar="X", help="Mean orders of a customer a quarter.")] = 2.0,
 ) -> None:
     """Make a company whose truth is known."""

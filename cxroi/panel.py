@@ -62,6 +62,7 @@ TAKEN_NAMES = frozenset(
     )
 )
 DAYS_OF_GRACE = 7
+NOT_OVER = "outcome period not over yet"
 BASE_CUSTOMERS = 250_000  # above, the base is a systematic sample of about this many
 NO_EARLIER_ORDER, NEVER = dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1)
 MONEY_DIGITS = 4  # sums of money are rounded so that the order of summation cannot show
@@ -191,8 +192,10 @@ def build_panel(tables: Tables, *, period: periods.Period = "quarter", last_peri
         )
     metrics = _metrics(tables)
     classified = _classified_answers(tables, period, span)
-    kept = classified.filter(nw.col("reason") == "kept")
-    answers = tables.materialise(_mean_answers(kept, ["customer_id", "period"], metrics))
+    known = classified.filter(
+        (nw.col("reason") == "kept") | ((nw.col("reason") == NOT_OVER) & (nw.col("period") == last))
+    )
+    answers = tables.materialise(_mean_answers(known, ["customer_id", "period"], metrics))
     linked = grid.filter(nw.col("period") < last).join(answers, on=["customer_id", "period"], how="inner")
     rows = _collect(
         _described(tables, linked.filter(nw.col("was_active") == 1), span, scale), ["customer_id", "period"]
@@ -532,10 +535,10 @@ def _classified_answers(tables: Tables, period: periods.Period, span: tuple[int,
         .then(nw.lit("answered after leaving"))
         .when(nw.col("period") < first)
         .then(nw.lit("answered before the transactions begin"))
-        .when(nw.col("period") >= last)
-        .then(nw.lit("outcome period not over yet"))
         .when(stray)
         .then(nw.lit("nps of a touchpoint beside relationship nps"))
+        .when(nw.col("period") >= last)
+        .then(nw.lit(NOT_OVER))
         .otherwise(nw.lit("kept"))
     )
 

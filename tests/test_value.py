@@ -12,11 +12,11 @@ import pytest
 
 from cxroi import periods
 from cxroi.errors import InputError
-from cxroi.linkage import Linkage
+from cxroi.linkage import Linkage, estimate_persistence
 from cxroi.panel import HISTORY, Panel, build_panel
 from cxroi.simulate import simulate
 from cxroi.tables import read_tables
-from cxroi.value import CustomerValue, estimate, estimate_persistence, lifetime_value, score_bands
+from cxroi.value import CustomerValue, estimate, lifetime_value, score_bands
 from cxroi.value import forward as forward_room
 
 FIRST = periods.index("2024Q1")

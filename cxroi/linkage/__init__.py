@@ -1,6 +1,19 @@
 """From a score to what customers did next: equations, checks, the claim ladder."""
 
 from cxroi.linkage.ladder import RUNGS, Rung, grade
-from cxroi.linkage.model import Linkage, fit_linkage, not_estimable, standard_linkages, unit
+from cxroi.linkage.model import NOTHING_TO_HOLD, Linkage, fit_linkage, not_estimable, standard_linkages, unit
+from cxroi.linkage.persistence import Persistence, estimate_persistence
 
-__all__ = ["RUNGS", "Linkage", "Rung", "fit_linkage", "grade", "not_estimable", "standard_linkages", "unit"]
+__all__ = [
+    "NOTHING_TO_HOLD",
+    "RUNGS",
+    "Linkage",
+    "Persistence",
+    "Rung",
+    "estimate_persistence",
+    "fit_linkage",
+    "grade",
+    "not_estimable",
+    "standard_linkages",
+    "unit",
+]

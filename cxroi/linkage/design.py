@@ -13,7 +13,7 @@ import pandas as pd
 
 from cxroi import periods as calendar
 from cxroi.linkage.fit import Floats, Ints, independent_columns
-from cxroi.linkage.history import NET_COLUMNS, NetHistory, learn_history, net_columns, score_correlations
+from cxroi.linkage.history import NET_COLUMNS, NetHistory, learn_history, net_columns, satisfaction_correlations
 from cxroi.panel import Panel
 
 FEWEST_ROWS_OF_A_LEVEL = 30
@@ -73,7 +73,7 @@ def prepare(panel: Panel, rows: pd.DataFrame, exposure: str) -> Preparation:
                 with_gaps.append(column)
     for column in panel.history:
         medians[column] = 0.0
-    correlations = score_correlations(panel.rows, exposure, panel.metrics) if exposure else ()
+    correlations = satisfaction_correlations(panel, exposure)
     net = learn_history(rows, exposure, correlations)
     return Preparation(
         medians, tuple(with_gaps), levels, aliases, tuple(sorted(rows["period"].unique())), panel.period, net

@@ -191,10 +191,10 @@ def response_to_design(fitted: Fit, design: Floats, outcome: Floats, change: dic
 
     Examples
     --------
-    >>> design = np.column_stack([np.ones(4), [0.0, 1, 2, 4]])
-    >>> outcome = np.array([1.0, 2, 2, 5])
-    >>> result = fit(design, outcome, np.arange(4), family="gaussian")
-    >>> response_to_design(result, design, outcome, {1: design[:, 1]}).round(6)  # a column 1 % larger: a slope 1 % smaller
+    >>> design = np.column_stack([np.ones(3), [-1.0, 0, 1]])
+    >>> outcome = np.array([1.0, 2, 3])
+    >>> result = fit(design, outcome, np.arange(3), family="gaussian")
+    >>> response_to_design(result, design, outcome, {1: design[:, 1]}).round(6)  # a column 1 % longer: a slope 1 % smaller
     array([ 0., -1.])
     """
     mean_now = mean(design @ fitted.coefficients, fitted.family)

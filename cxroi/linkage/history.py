@@ -11,13 +11,14 @@ satisfaction comes from repeated answers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from cxroi.linkage.fit import Floats
+from cxroi.linkage.persistence import estimate_persistence
+from cxroi.panel import Panel
 
 NET_COLUMNS = ("orders_now_net", "orders_before_net", "basket_net")
 SOURCES = ("orders_now", "margin_now", "orders_before", "margin_before", "periods_before")
@@ -35,7 +36,7 @@ class NetHistory:
     exposure : str
         Score, or empty.
     correlations : tuple of float
-        Of answers 1, 2, … periods apart.
+        Of satisfaction 1, 2, … periods apart.
     order_rate, order_shape : float
         Mean orders per period, and shape of the gamma spread of customers' own rates.
     basket : float
@@ -59,7 +60,7 @@ class NetHistory:
         return bool(self.correlations)
 
     def correlation(self, periods_before: Floats) -> Floats:
-        """Correlation of today's answer with satisfaction one period ago (0 periods), or averaged over that many periods before it."""
+        """Correlation of satisfaction today and one period ago (0 periods), or averaged over that many periods before that."""
         if not self.correlations:
             return np.zeros(len(periods_before))
         known = np.array(self.correlations)
@@ -89,20 +90,32 @@ def learn_history(rows: pd.DataFrame, exposure: str, correlations: tuple[float, 
     )
 
 
-def score_correlations(rows: pd.DataFrame, exposure: str, metrics: Sequence[str]) -> tuple[float, ...]:
-    """Correlations of answers 1, 2, … periods apart as far as 100 pairs reach, never rising.
+def satisfaction_correlations(panel: Panel, exposure: str) -> tuple[float, ...]:
+    """Correlation of satisfaction now with satisfaction 1, 2, … periods ago, from the score with the most repeated answers.
 
-    A score without enough pairs one period apart borrows those of the first other metric that has them: satisfaction
-    lasts as it lasts, whatever it is asked by. Empty where nobody answered twice in a row.
+    The noise of single answers is taken out where answers reach three periods apart or more: the slope that history is
+    net of is as attenuated by that noise as the correlation is, and both together would count it twice. With fewer lags
+    the plain correlations of answers are used; empty where nobody answered in two periods running.
     """
-    for metric in (exposure, *(metric for metric in metrics if metric != exposure)):
-        found = _correlations(rows[rows[metric].notna()], metric)
-        if found:
-            return found
+    if not exposure:
+        return ()
+    answers = {metric: int(panel.rows[metric].notna().sum()) for metric in panel.metrics}
+    by_size = sorted(answers, key=lambda metric: (-answers[metric], metric))
+    span = int(panel.rows["period"].max() - panel.rows["period"].min())
+    for metric in by_size:
+        found = estimate_persistence(panel, metric, generator=np.random.default_rng(0), draws=1)
+        if found is not None and found.lasting + found.fading > 0:
+            satisfaction = found.lasting + found.fading
+            return tuple((found.lasting + found.fading * found.fade**lag) / satisfaction for lag in range(1, span + 1))
+    for metric in by_size:
+        plain = _correlations(panel.answered(metric), metric)
+        if plain:
+            return plain
     return ()
 
 
 def _correlations(rows: pd.DataFrame, exposure: str) -> tuple[float, ...]:
+    """Correlations of answers 1, 2, … periods apart as far as 100 pairs reach, never rising."""
     if rows.empty:
         return ()
     answers = rows[["customer", "period"]].assign(

@@ -37,9 +37,10 @@ if TYPE_CHECKING:
 
 FAMILIES: dict[str, Family] = {"retained": "logit", "orders": "poisson", "revenue": "poisson", "margin": "poisson"}
 STANDARD_OUTCOMES = ("retained", "orders", "margin")
+NOTHING_TO_HOLD = "no controls, history or periods to hold fixed"
 FEWEST_CUSTOMERS = 50
 FEWEST_EVENTS = 10
-FEW_CLUSTERS = 40
+FEWEST_EVENTS_A_COLUMN = 5  # Vittinghoff & McCulloch (2007), American Journal of Epidemiology 165:710
 SUSPICIOUS_PREDICTOR = 15.0
 MOST_NEGATIVE_ROWS = 0.05
 CONFIDENCE = 0.95
@@ -201,6 +202,10 @@ class Linkage:
         """Customers in the fit."""
         return int(_answered(self.panel, self.exposure)["customer"].iloc[self.used].nunique())
 
+    def _rarer_outcomes(self) -> float:
+        left = (self.panel.answered(self.exposure)[self.outcome].to_numpy()[self.used] == 0).sum()
+        return float(min(left, len(self.used) - left))
+
     def augment(self) -> pd.DataFrame:
         """The rows of the fit (codes, no ids) with ``fitted`` and ``residual`` in the outcome's unit."""
         rows = _answered(self.panel, self.exposure).iloc[self.used]
@@ -255,15 +260,19 @@ class Linkage:
                     else "variance close to Poisson; the intervals do not rely on it",
                 )
             )
-        few = self.n_clusters < FEW_CLUSTERS
         rows.append(
             (
-                "clusters",
-                "warn" if few else "pass",
+                "customers",
+                "pass",
                 float(self.n_clusters),
-                "few customers: intervals use a t distribution" if few else "customers",
+                "errors are clustered by customer; intervals use a t distribution with one degree of freedom fewer",
             )
         )
+        if self.fitted.family == "logit":
+            rarer = self._rarer_outcomes() / max(len(self.design.columns) - 1, 1)
+            few = rarer < FEWEST_EVENTS_A_COLUMN
+            advice = "customers who left (or stayed, if fewer) for each column of the equation"
+            rows.append(("events per column", "warn" if few else "pass", rarer, advice))
         if self.method == "adjusted":
             left_over = self.calibration.imbalance_after
             rows.append(
@@ -321,7 +330,9 @@ class Linkage:
         """Observed outcome by answer with the fitted average; see ``cxroi.plots.linkage``."""
         from cxroi import plots  # a drawing room stands above this one; imported only when a picture is asked for
 
-        axes: Axes = plots.linkage(self.curve())
+        axes: Axes = plots.linkage(
+            self.curve(), outcome=self.outcome, exposure=self.exposure, currency=self.panel.currency
+        )
         return axes
 
     def curve(self) -> pd.DataFrame:
@@ -508,9 +519,7 @@ def standard_linkages(
         preparation = prepare(panel, rows, exposure)
         extra = adjusted_terms(panel, rows, preparation) if method == "adjusted" else ""
         if method == "adjusted" and not extra:
-            found |= {
-                (outcome, method): "no controls, history or periods to hold fixed" for outcome in STANDARD_OUTCOMES
-            }
+            found |= {(outcome, method): NOTHING_TO_HOLD for outcome in STANDARD_OUTCOMES}
             continue
         right = " + ".join(part for part in (exposure, extra) if part)
         design = build_design(panel, rows, right, exposure, preparation=preparation)

@@ -94,8 +94,9 @@ def inspect(path: str | Path, *, sample_keys_above: int = 20_000_000) -> Inspect
     ]
     further, chosen, found = further_columns(engine, dataset, sources.get("customers"))
     resolved, notices = _resolved(chosen, fields)
-    ends = [finding.last_event for finding in findings if finding.last_event is not None]
-    data_end = max(ends) if ends else None
+    ends = {finding.table: finding.last_event for finding in findings if finding.last_event is not None}
+    # outcomes are known up to the last transaction, however long surveys go on
+    data_end = ends.get("transactions", max(ends.values(), default=None))
     violations += [violation for finding in findings for violation in finding.violations]
     violations += [*found, *notices, *_unfinished(data_end)]
     order = {name: number for number, name in enumerate(TABLE_NAMES)}

@@ -81,8 +81,8 @@ DEFAULT_SCALES = {"nps": Scale(low=0, high=10), "csat": Scale(low=1, high=5), "c
 class ValueHorizon(_Strict):
     """Over how many months, and at which annual rate, a customer's margin is counted."""
 
-    horizon_months: int = Field(ge=1, le=600)
-    annual_discount_rate: float = Field(ge=0, lt=10)
+    horizon_months: int = Field(ge=1, le=240)
+    annual_discount_rate: float = Field(ge=0, lt=1)
 
 
 class TableSource(_Strict):

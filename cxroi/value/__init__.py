@@ -3,7 +3,6 @@
 from cxroi.value.estimates import COLUMNS, Estimates, estimate
 from cxroi.value.forward import score_bands
 from cxroi.value.lifetime import CustomerValue, lifetime_value
-from cxroi.value.persistence import Persistence, estimate_persistence
 from cxroi.value.response import MarginResponse
 
 __all__ = [
@@ -11,9 +10,7 @@ __all__ = [
     "CustomerValue",
     "Estimates",
     "MarginResponse",
-    "Persistence",
     "estimate",
-    "estimate_persistence",
     "lifetime_value",
     "score_bands",
 ]

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from cxroi.linkage import Linkage, standard_linkages, unit
+from cxroi.linkage import NOTHING_TO_HOLD, Linkage, standard_linkages, unit
 from cxroi.panel import Panel
 from cxroi.value.lifetime import CustomerValue, value_from_linkages
 
@@ -156,7 +156,7 @@ def _linkage_rows(
     counts = {"n_obs": linkage.fitted.n_obs, "n_clusters": linkage.n_clusters, "evidence": linkage.evidence}
     if linkage.separated:
         counts["evidence"] = "association"
-    headline = method == "adjusted" if isinstance(adjusted, Linkage) else method == "raw"
+    headline = method == ("raw" if adjusted == NOTHING_TO_HOLD else "adjusted")
     rows = []
     if linkage.separated and headline:
         names = ", ".join(linkage.separated)

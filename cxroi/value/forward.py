@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from cxroi.linkage import Linkage
 from cxroi.linkage.fit import joint_covariance, mean, mean_slope
+from cxroi.linkage.persistence import Persistence
 from cxroi.panel import Panel
-from cxroi.value.persistence import Persistence
 
 Floats = NDArray[np.float64]
 REPRESENTATIVES = 240

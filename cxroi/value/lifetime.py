@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from cxroi.errors import InputError
 from cxroi.linkage import Linkage, standard_linkages
+from cxroi.linkage.persistence import Persistence, estimate_persistence
 from cxroi.panel import Panel
 from cxroi.value.forward import QUARTERS_OF_A_YEAR, Equations, Paths, run_forward, score_bands
-from cxroi.value.persistence import Persistence, estimate_persistence
 from cxroi.value.response import MarginResponse
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ Words: a row of period *t* holds the mean answer given in *t*, controls known at
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import narwhals as nw
 import numpy as np
@@ -25,6 +25,7 @@ from cxroi.errors import InputError
 from cxroi.tables import Tables
 
 Frame = nw.LazyFrame[Any]
+T = TypeVar("T")
 Timing = Literal["before", "inside", "undated"]
 METRICS = ("nps", "csat", "ces")
 OUTCOMES = ("retained", "orders", "revenue", "margin")
@@ -108,19 +109,27 @@ class Panel:
     outcomes: tuple[str, ...] = field(default=OUTCOMES)
     observed: tuple[dt.date, dt.date] | None = None
 
-    _answered: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
         return repr(self.tidy())
 
     def answered(self, exposure: str) -> pd.DataFrame:
         """The rows with an answer to a score (all rows for an empty one), numbered from 0; computed once."""
-        if exposure not in self._answered:
-            rows = self.rows
-            if exposure and rows[exposure].isna().any():
-                rows = rows[rows[exposure].notna()].reset_index(drop=True)
-            self._answered[exposure] = rows
-        return self._answered[exposure]
+
+        def find() -> pd.DataFrame:
+            if exposure and self.rows[exposure].isna().any():
+                return self.rows[self.rows[exposure].notna()].reset_index(drop=True)
+            return self.rows
+
+        return self.once(f"answered {exposure}", find)
+
+    def once(self, name: str, find: Callable[[], T]) -> T:
+        """What ``find`` gives, computed once for this panel under the name."""
+        if name not in self._known:
+            self._known[name] = find()
+        found: T = self._known[name]
+        return found
 
     def tidy(self) -> pd.DataFrame:
         """One row per answered customer-period (codes, no ids)."""

@@ -99,6 +99,10 @@ def satisfaction_correlations(panel: Panel, exposure: str) -> tuple[float, ...]:
     """
     if not exposure:
         return ()
+    return panel.once("satisfaction correlations", lambda: _satisfaction_correlations(panel))
+
+
+def _satisfaction_correlations(panel: Panel) -> tuple[float, ...]:
     answers = {metric: int(panel.rows[metric].notna().sum()) for metric in panel.metrics}
     by_size = sorted(answers, key=lambda metric: (-answers[metric], metric))
     span = int(panel.rows["period"].max() - panel.rows["period"].min())

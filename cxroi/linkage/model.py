@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import formulaic
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from cxroi.errors import InputError
 from cxroi.linkage.design import Design, adjusted_terms, build_design, prepare
@@ -149,7 +149,7 @@ class Linkage:
     def critical_value(self) -> float:
         """Two-sided 95 % quantile of t with G-1 degrees of freedom, G customers."""
         quantile = (1 + CONFIDENCE) / 2
-        return float(stats.t.ppf(quantile, max(self.n_clusters - 1, 1)))
+        return float(special.stdtrit(max(self.n_clusters - 1, 1), quantile))
 
     def tidy(self) -> pd.DataFrame:
         """One row per coefficient: ``term, estimate, std_error, conf_low, conf_high`` on the scale of the linear predictor."""

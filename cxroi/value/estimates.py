@@ -116,19 +116,21 @@ def estimate(panel: Panel, *, seed: int = 20, draws: int = DRAWS) -> Estimates:
     -------
     Estimates
     """
-    linkages = {exposure: standard_linkages(panel, exposure) for exposure in panel.metrics}
-    values: dict[str, CustomerValue | str] = {}
-    for exposure, found in linkages.items():
+
+    def one(exposure: str) -> tuple[dict[tuple[str, str], Linkage | str], CustomerValue | str]:
+        found = standard_linkages(panel, exposure)
         if panel.value_terms is None:
-            values[exposure] = "no value: {horizon_months, annual_discount_rate} in dataset.yaml"
-        elif panel.period != "quarter":
-            values[exposure] = "lifetime value is computed from a quarterly panel"
-        else:
-            terms = (-(-panel.value_terms[0] // MONTHS_OF_A_QUARTER), panel.value_terms[1])
-            generator = np.random.default_rng(seed)
-            values[exposure] = value_from_linkages(
-                panel, found, exposure, terms, generator=generator, seed=seed, draws=draws
-            )
+            return found, "no value: {horizon_months, annual_discount_rate} in dataset.yaml"
+        if panel.period != "quarter":
+            return found, "lifetime value is computed from a quarterly panel"
+        terms = (-(-panel.value_terms[0] // MONTHS_OF_A_QUARTER), panel.value_terms[1])
+        generator = np.random.default_rng(seed)
+        value = value_from_linkages(panel, found, exposure, terms, generator=generator, seed=seed, draws=draws)
+        return found, value
+
+    results = {exposure: one(exposure) for exposure in panel.metrics}
+    linkages = {exposure: found for exposure, (found, _) in results.items()}
+    values = {exposure: value for exposure, (_, value) in results.items()}
     return Estimates(panel, linkages, values)
 
 

@@ -16,6 +16,7 @@ from cxroi.panel import Panel
 
 Floats = NDArray[np.float64]
 REPRESENTATIVES = 240
+ACTIVE_ROWS = 20_000  # of the active base, enough to choose representatives from
 FEWEST_OF_A_BAND = 40
 LEVEL_ROWS = 500
 QUARTERS_OF_A_YEAR = 4
@@ -109,12 +110,7 @@ def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -
     people = _representatives(equations)
     share = people["share"].to_numpy()
     expected = [_expected_scores(equations, people, quarter) for quarter in range(1, quarters + 1)]
-    parts = _prepare(
-        equations,
-        people.assign(**{equations.exposure: expected[0]}) if equations.exposure else people,
-        draws,
-        generator,
-    )
+    parts = _prepare(equations, people, draws, generator)
     tenure = np.exp(people["log_tenure"].to_numpy()) if "log_tenure" in people else np.ones(len(people))
     fades = (
         None
@@ -170,46 +166,57 @@ def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -
 
 
 def _representatives(equations: Equations) -> pd.DataFrame:
-    """About 240 active customers spread evenly over past orders and tenure within each score band; ``share`` sums to 1."""
-    panel, exposure = equations.panel, equations.exposure
-    bands = score_bands(panel, exposure)
-    active = panel.active.assign(band=bands.to_numpy())
-    keys = [
-        column
-        for column in ("log_orders_now", "log_orders_before", "log_tenure", f"last_{exposure}")
-        if column in active
-    ]
+    """About 240 active customers that stand for all; ``share`` sums to 1.
+
+    Within each score band a systematic sample along the predicted margin of the first quarter, taken with probability
+    proportional to that margin plus its mean: few large customers can carry a company's value and must not be missed.
+    """
+    active = equations.panel.active
+    active = active.assign(band=score_bands(equations.panel, equations.exposure).to_numpy())
+    if len(active) > ACTIVE_ROWS:
+        active = active.iloc[np.linspace(0, len(active) - 1, ACTIVE_ROWS).astype(int)]
+    margin = np.ones(len(active))
+    for linkage in (equations.retention, equations.margin):
+        if linkage is not None:
+            columns = _columns(equations, linkage, active)
+            margin = margin * mean(columns @ linkage.fitted.coefficients + linkage.shift, linkage.fitted.family)
+    active = active.assign(size=np.maximum(margin, 0.0) + max(float(margin.mean()), 1e-9))
     chosen: list[pd.DataFrame] = []
-    for band in bands.cat.categories:
-        members = active[active["band"] == band].sort_values(keys, kind="stable")
-        if members.empty:
-            continue
-        wanted = min(len(members), max(round(REPRESENTATIVES * len(members) / len(active)), FEWEST_OF_A_BAND))
-        spread = ((np.arange(wanted) + 0.5) * len(members) / wanted).astype(int)
-        chosen.append(members.iloc[spread].assign(share=len(members) / len(active) / wanted))
-    return pd.concat(chosen, ignore_index=True)
+    for _, members in active.groupby("band", sort=True):
+        ordered = members.sort_values("size", kind="stable")
+        wanted = min(len(ordered), max(round(REPRESENTATIVES * len(ordered) / len(active)), FEWEST_OF_A_BAND))
+        along = np.cumsum(ordered["size"].to_numpy()) / ordered["size"].sum()
+        picked = ordered.iloc[np.searchsorted(along, (np.arange(wanted) + 0.5) / wanted)]
+        weight = 1.0 / picked["size"].to_numpy()
+        chosen.append(picked.assign(share=len(ordered) / len(active) * weight / weight.sum()))
+    return pd.concat(chosen, ignore_index=True).drop(columns="size")
+
+
+def _columns(equations: Equations, linkage: Linkage, people: pd.DataFrame) -> Floats:
+    """Design of an equation for active customers at their expected scores of the first quarter, periods of a year averaged."""
+    known = sorted(equations.panel.rows["period"].unique())
+    recent = (known[1:] if len(known) > 2 else known)[-QUARTERS_OF_A_YEAR:]  # nobody has a history in the first period
+    if equations.exposure:
+        people = people.assign(**{equations.exposure: _expected_scores(equations, people, 1)})
+    return np.asarray(sum(linkage.design.at(people.assign(period=period)) for period in recent) / len(recent))
 
 
 def _prepare(
     equations: Equations, people: pd.DataFrame, draws: int, generator: np.random.Generator
 ) -> dict[str, _Equation]:
     """Each equation at every draw and representative, by outcome."""
-    known = sorted(equations.panel.rows["period"].unique())
-    recent = (known[1:] if len(known) > 2 else known)[-QUARTERS_OF_A_YEAR:]  # nobody has a history in the first period
     coefficients = _coefficient_draws(equations, draws, generator)
     shifts = _shifts(equations.fitted, coefficients, generator)
     found: dict[str, _Equation] = {}
     for linkage, drawn, shift in zip(equations.fitted, coefficients, shifts, strict=True):
         names = linkage.design.columns
-        columns = sum(linkage.design.at(people.assign(period=period)) for period in recent) / len(recent)
+        ages = linkage.outcome == "retained" and "log_tenure" in names
         zero = np.zeros((len(drawn), 1))
         found[linkage.outcome] = _Equation(
             linkage=linkage,
-            predictor=drawn @ np.asarray(columns).T + shift[:, None],
+            predictor=drawn @ _columns(equations, linkage, people).T + shift[:, None],
             slope=drawn[:, [names.index(equations.exposure)]] if equations.exposure in names else zero,
-            ageing=drawn[:, [names.index("log_tenure")]]
-            if linkage.outcome == "retained" and "log_tenure" in names
-            else zero,
+            ageing=drawn[:, [names.index("log_tenure")]] if ages else zero,
         )
     return found
 

@@ -41,7 +41,12 @@ def _stated_checks(case: Case, response: MarginResponse) -> Iterator[Check]:
         "linkage_evidence",
         rung,
         rung < 3,
-        f"Rung of {len(LADDER)} ({response.evidence}): speak of an association; a pilot with controls would show more.",
+        f"Rung of {len(LADDER)} ({response.evidence}): "
+        + (
+            "speak of an association; a pilot with controls would show more."
+            if rung < 3
+            else "a comparison of customers stands behind the linkage."
+        ),
     )
 
 
@@ -52,7 +57,12 @@ def _programme_checks(programme: Programme, response: MarginResponse) -> Iterato
         f"gain_evidence: {programme.id}",
         rung,
         rung < 3,
-        f"Rung of {len(LADDER)} ({programme.evidence}): no comparison shows the gain itself; run a pilot.",
+        f"Rung of {len(LADDER)} ({programme.evidence}): "
+        + (
+            "no comparison shows the gain itself; run a pilot."
+            if rung < 3
+            else "a comparison of customers stands behind the gain."
+        ),
     )
     open_fields = [
         name for name in ("intent", "owner", "discipline", "touchpoint", "source") if not getattr(programme, name)

@@ -20,7 +20,10 @@ Family = Literal["gaussian", "logit", "poisson"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-BLOCK_ROWS = 4_096
+BLOCK_ROWS = 8_192
+SUBSAMPLE_ROWS = 50_000
+MOST_ITERATIONS = 60
+LARGEST_COUNT = 1_000_000
 TOLERANCE = 1e-11  # of the squared Newton step in the metric of the information
 LARGEST_PREDICTOR = 700.0  # exp() of more overflows a float
 
@@ -89,7 +92,6 @@ def fit(
     family: Family,
     weights: Floats | None = None,
     start: Floats | None = None,
-    max_iterations: int = 60,
 ) -> Fit:
     """Fit ``E[outcome] = inverse link(design @ coefficients)``.
 
@@ -127,46 +129,33 @@ def fit(
     if np.any(clusters[1:] < clusters[:-1]):
         raise ValueError("rows must be sorted by cluster")
     n, k = design.shape
-    coefficients = _start(design, outcome, family, weights) if start is None else start.copy()
-    predictor = design @ coefficients
-    fitted, objective = _evaluate(predictor, outcome, family, weights)
-    converged = False
-    iterations = 0
-    while iterations < max_iterations and not converged:
-        iterations += 1
-        residual, slope = _weighted(outcome - fitted, fitted, family, weights)
-        gradient = design.T @ residual
-        step = _solve(_weighted_cross_product(design, slope), gradient)
-        direction = design @ step
-        taken = 1.0
-        while True:
-            trial = predictor + taken * direction
-            trial_fitted, trial_objective = _evaluate(trial, outcome, family, weights)
-            if trial_objective >= objective - 1e-12 * abs(objective) or taken < 1e-6:
-                break
-            taken /= 2
-        coefficients = coefficients + taken * step
-        predictor, fitted, objective = trial, trial_fitted, trial_objective
-        decrement = abs(float(gradient @ step))
-        converged = family == "gaussian" or (taken == 1.0 and decrement < TOLERANCE * max(1.0, abs(objective) / n))
-    residual, slope = _weighted(outcome - fitted, fitted, family, weights)
-    information = _weighted_cross_product(design, slope)
+    if start is None:
+        start = _start(design, outcome, family, weights)
+        if n > 4 * SUBSAMPLE_ROWS:  # a fit of some rows is a start two steps from the end
+            every = slice(None, None, n // SUBSAMPLE_ROWS)
+            few = np.asfortranarray(design[every])
+            near = _climb(few, outcome[every], start, family, None if weights is None else weights[every])
+            start = near.coefficients if near.converged else start
+    top = _climb(design, outcome, start, family, weights)
+    predictor = design @ top.coefficients
+    fitted = mean(predictor, family)
+    residual = outcome - fitted
     starts = np.flatnonzero(np.r_[True, clusters[1:] != clusters[:-1]])
     groups = len(starts)
     factor = groups / max(groups - 1, 1) * (n - 1) / max(n - k, 1)
-    influence = _cluster_sums(design, residual, starts) @ (_solve(information, np.eye(k)) * np.sqrt(factor))
+    sums = _cluster_sums(design, residual if weights is None else residual * weights, starts)
+    influence = sums @ (_solve(top.information, np.eye(k)) * np.sqrt(factor))
     variance = mean_slope(fitted, family)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pearson = float(np.nansum((outcome - fitted) ** 2 / np.where(variance > 0, variance, np.nan)))
+    pearson = float((residual**2 / np.where(variance > 0, variance, np.inf)).sum())
     return Fit(
         family=family,
-        coefficients=coefficients,
+        coefficients=top.coefficients,
         covariance=influence.T @ influence,
         influence=influence,
         clusters=clusters[starts],
         n_obs=n,
-        converged=bool(converged and np.all(np.isfinite(coefficients))),
-        iterations=iterations,
+        converged=bool(top.converged and np.all(np.isfinite(top.coefficients))),
+        iterations=top.iterations,
         dispersion=pearson / max(n - k, 1),
         log_likelihood=_log_likelihood(predictor, outcome, family),
         largest_predictor=float(max(predictor.max(initial=0.0), -predictor.min(initial=0.0))),
@@ -278,24 +267,74 @@ def _start(design: Floats, outcome: Floats, family: Family, weights: Floats | No
     return coefficients
 
 
-def _evaluate(predictor: Floats, outcome: Floats, family: Family, weights: Floats | None) -> tuple[Floats, float]:
-    """Means at the predictor, and the (quasi-)log-likelihood up to a constant, to be climbed."""
+@dataclass(frozen=True)
+class _Top:
+    """Where Newton's method came to rest."""
+
+    coefficients: Floats
+    information: Floats
+    iterations: int
+    converged: bool
+
+
+def _climb(design: Floats, outcome: Floats, start: Floats, family: Family, weights: Floats | None) -> _Top:
+    """Newton's method with halved steps where the (quasi-)log-likelihood would fall."""
+    coefficients = start
+    objective, gradient, information = _sums(design, outcome, coefficients, family, weights)
+    converged = False
+    iterations = 0
+    while iterations < MOST_ITERATIONS and not converged:
+        iterations += 1
+        step = _solve(information, gradient)
+        decrement = abs(float(gradient @ step))
+        taken = 1.0
+        while True:
+            trial = coefficients + taken * step
+            trial_objective, gradient, information = _sums(design, outcome, trial, family, weights)
+            if trial_objective >= objective - 1e-12 * abs(objective) or taken < 1e-6:
+                break
+            taken /= 2
+        coefficients, objective = trial, trial_objective
+        converged = family == "gaussian" or (
+            taken == 1.0 and decrement < TOLERANCE * max(1.0, abs(objective) / len(outcome))
+        )
+    return _Top(coefficients, information, iterations, converged)
+
+
+def _sums(
+    design: Floats, outcome: Floats, coefficients: Floats, family: Family, weights: Floats | None
+) -> tuple[float, Floats, Floats]:
+    """(Quasi-)log-likelihood up to a constant, its gradient (k,) and information (k, k), in one pass over the rows.
+
+    Blocks that stay in the processor's cache.
+    """
+    k = design.shape[1]
+    objective, gradient, upper = 0.0, np.zeros(k), np.zeros((k, k))
+    for first in range(0, len(design), BLOCK_ROWS):
+        rows = slice(first, first + BLOCK_ROWS)
+        block, target = design[rows], outcome[rows]
+        predictor = block @ coefficients
+        fitted, each = _evaluate(predictor, target, family)
+        residual, slope = target - fitted, mean_slope(fitted, family)
+        if weights is not None:
+            residual, slope, each = residual * weights[rows], slope * weights[rows], each * weights[rows]
+        objective += float(each.sum())
+        gradient += residual @ block
+        upper += blas.dsyrk(1.0, block * np.sqrt(slope)[:, None], trans=1)
+    return objective, gradient, upper + np.triu(upper, 1).T
+
+
+def _evaluate(predictor: Floats, outcome: Floats, family: Family) -> tuple[Floats, Floats]:
+    """Mean and (quasi-)log-likelihood up to a constant of each row, shape (rows,) each."""
     if family == "logit":
         tail = np.exp(-np.abs(predictor))
-        fitted = np.where(predictor >= 0, 1.0, tail) / (1.0 + tail)
-        each = (outcome - (predictor > 0)) * predictor - np.log1p(tail)
-    elif family == "poisson":
+        positive = predictor >= 0
+        fitted = np.where(positive, 1.0, tail) / (1.0 + tail)
+        return fitted, (outcome - positive) * predictor - np.log1p(tail)
+    if family == "poisson":
         fitted = np.exp(np.minimum(predictor, LARGEST_PREDICTOR))
-        each = outcome * predictor - fitted
-    else:
-        fitted = predictor
-        each = -((outcome - predictor) ** 2) / 2
-    return fitted, float(each.sum() if weights is None else each @ weights)
-
-
-def _weighted(residual: Floats, fitted: Floats, family: Family, weights: Floats | None) -> tuple[Floats, Floats]:
-    slope = mean_slope(fitted, family)
-    return (residual, slope) if weights is None else (residual * weights, slope * weights)
+        return fitted, outcome * predictor - fitted
+    return predictor, -((outcome - predictor) ** 2) / 2
 
 
 def _cluster_sums(design: Floats, residual: Floats, starts: Ints) -> Floats:
@@ -307,12 +346,15 @@ def _cluster_sums(design: Floats, residual: Floats, starts: Ints) -> Floats:
 
 
 def _log_likelihood(predictor: Floats, outcome: Floats, family: Family) -> float:
+    n = len(outcome)
     if family == "gaussian":
-        n = len(outcome)
         return float(-n / 2 * (np.log(2 * np.pi * np.mean((outcome - predictor) ** 2)) + 1))
-    _, value = _evaluate(predictor, outcome, family, None)
-    if family == "poisson" and np.all(outcome >= 0):
-        value -= float(special.gammaln(outcome + 1).sum())
+    value = float(_evaluate(predictor, outcome, family)[1].sum())
+    if family == "poisson" and outcome.min() >= 0 and outcome.max() < LARGEST_COUNT:
+        counts = outcome.astype(np.int64)
+        if np.array_equal(counts, outcome):
+            frequency = np.bincount(counts)
+            value -= float(frequency @ special.gammaln(np.arange(len(frequency)) + 1.0))
     return value
 
 

@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxroi.case import BusinessCase, Case, business_case, finance, parse_case, read_case
+from cxroi.case import BusinessCase, Case, business_case, faded_as_observed, finance, parse_case, read_case
 from cxroi.case.forecast import score_path, triangular
 from cxroi.errors import InputError, InvalidCase
 from cxroi.value.response import MarginResponse
@@ -583,3 +583,15 @@ def test_a_response_is_checked() -> None:
         MarginResponse("nps", 1, "VND", "adjusted", good[:0], good[:0], good[:0], None, (0.0, 10.0))
     with pytest.raises(InputError, match="low < high"):
         MarginResponse("nps", 1, "VND", "adjusted", good, good, good, None, (10.0, 10.0))
+
+
+def test_gains_that_fade_as_observed_are_worth_less() -> None:
+    known = replace(flat(6.0, channel="spend"), persistence=np.array([0.7]))
+    decision = business_case(known, simple(half_life_months=24), seed=1, draws=100)
+    faded = faded_as_observed(decision, seed=1, draws=100)
+    assert faded is not None
+    assert faded.case.programmes[0].half_life_months == pytest.approx(3 * math.log(0.5) / math.log(0.7), rel=1e-12)
+    assert cell(faded, "npv") < cell(decision, "npv")
+    assert faded_as_observed(faded, seed=1, draws=100) is None  # nothing longer is stated any more
+    unknown = business_case(flat(6.0, channel="spend"), simple(half_life_months=24), seed=1, draws=100)
+    assert faded_as_observed(unknown, seed=1, draws=100) is None

@@ -87,10 +87,13 @@ def test_the_answer_is_three_sentences_from_the_results(assessment: Assessment) 
     rows = assessment.estimates.glance().set_index(["outcome", "exposure"])
     row = rows.loc[("retained", "nps")]
     assert f"{language.number(100 * row['estimate'], 2)} percentage points" in how_sure
-    assert how_sure.startswith("Among customers alike in what the data record")
+    assert how_sure.startswith("Among customers alike in controls, tenure and purchase history")
     figures = decided(assessment).tidy()
     base = figures[(figures["scenario"] == "base") & (figures["measure"] == "break_even_score_gain")]
     assert f"score gain of {language.number(base['median'].iloc[0], 2)} points" in change
+    faded = assessment.faded
+    assert faded is not None, "the sample states a half-life longer than its answers show"
+    assert language.money(faded.glance()["npv_median"].iloc[0], compact=True) in change
     assert all(text.count(". ") == 0 and text.endswith(".") for text in (number, how_sure, change))
 
 
@@ -132,7 +135,7 @@ def test_every_key_figure_has_a_range_and_a_grade(reports: dict[str, Report]) ->
     assert [each.id for each in reports["en"].key_figures] == [f"key-{name}" for name in names]
     assert all(each.interval and each.evidence for each in reports["en"].key_figures)
     figures = {each.id: each for each in reports["en"].key_figures}
-    assert "smallest change the survey detects" in figures["key-break_even"].interval
+    assert "that the survey detects over all customers" in figures["key-break_even"].interval
     assert "observed answers" in figures["key-break_even"].interval
     assert figures["key-retention"].evidence == figures["key-npv"].evidence == "adjusted"  # whatever the gain rests on
 

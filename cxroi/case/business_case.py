@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cxroi.case.checks import COLUMNS as CHECK_COLUMNS
-from cxroi.case.checks import case_checks
+from cxroi.case.checks import case_checks, observed_half_life_months
 from cxroi.case.forecast import (
     HIGH,
     LOW,
@@ -130,6 +130,32 @@ class BusinessCase:
         widest first. Inputs that are stated as certain have no row.
         """
         return _tornado(self)
+
+
+def faded_as_observed(decision: BusinessCase, *, seed: int, draws: int = 10_000) -> BusinessCase | None:
+    """The same case with each gain halving as fast as repeated answers say, where a longer half-life is stated.
+
+    None where nothing longer is stated, or the data do not show how a score fades.
+
+    Parameters
+    ----------
+    decision : BusinessCase
+    seed, draws : int
+        As for ``business_case``.
+    """
+    observed = observed_half_life_months(decision.response)
+    if decision.response.reason or not 0 < observed < math.inf:
+        return None
+    programmes = tuple(
+        each.model_copy(update={"half_life_months": observed})
+        if each.half_life_months == "never" or each.half_life_months > observed
+        else each
+        for each in decision.case.programmes
+    )
+    if programmes == tuple(decision.case.programmes):
+        return None
+    case = decision.case.model_copy(update={"programmes": programmes})
+    return business_case(decision.response, case, seed=seed, draws=draws)
 
 
 def business_case(response: MarginResponse, case: Case, *, seed: int, draws: int = 10_000) -> BusinessCase:

@@ -90,7 +90,7 @@ def _programme_checks(programme: Programme, response: MarginResponse) -> Iterato
     )
     if response.persistence is None:
         return
-    estimated = _half_life_months(float(np.median(response.persistence)))
+    estimated = observed_half_life_months(response)
     stated = math.inf if programme.half_life_months == "never" else programme.half_life_months
     yield _verdict(
         f"half_life: {programme.id}",
@@ -101,8 +101,9 @@ def _programme_checks(programme: Programme, response: MarginResponse) -> Iterato
     )
 
 
-def _half_life_months(persistence: float) -> float:
-    """Months in which a gain halves that keeps this share after one quarter."""
+def observed_half_life_months(response: MarginResponse) -> float:
+    """Months in which a gain halves, as repeated answers say (median of the draws); infinite where it stays or is not known."""
+    persistence = 1.0 if response.persistence is None else float(np.median(response.persistence))
     if persistence >= 1.0:
         return math.inf
     return 3.0 * math.log(0.5) / math.log(persistence) if persistence > 0.0 else 0.0

@@ -283,12 +283,14 @@ class Linkage:
                     f"largest difference in standard deviations before weighting; {left_over:.3f} after",
                 )
             )
-            share = self.calibration.effective_n / len(self.calibration.weights)
+            weights = self.calibration.weights[self.used]
+            effective = float(weights.sum() ** 2 / (weights**2).sum())
+            share = effective / len(weights)
             rows.append(
                 (
                     "effective sample size",
                     "pass" if share > 0.3 else "warn",
-                    self.calibration.effective_n,
+                    effective,
                     f"{share:.0%} of the answers after weighting; {self.calibration.trimmed} weights trimmed",
                 )
             )

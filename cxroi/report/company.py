@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from cxroi import periods, scores
-from cxroi.case import BusinessCase, Case, business_case, read_case
+from cxroi.case import BusinessCase, Case, business_case, faded_as_observed, read_case
 from cxroi.errors import InvalidCase
 from cxroi.panel import METRICS, Panel, build_panel
 from cxroi.report import results
@@ -43,6 +43,8 @@ class Assessment:
         The case as stated, or why there is none.
     decision : BusinessCase or str
         The case valued, or why it cannot be.
+    faded : BusinessCase or None
+        The case with gains that fade as answers have so far, where it states a longer half-life.
     seed : int
         Of every draw.
     """
@@ -56,6 +58,7 @@ class Assessment:
     value: CustomerValue | str
     case: Case | str
     decision: BusinessCase | str
+    faded: BusinessCase | None
     seed: int
 
     @property
@@ -80,6 +83,7 @@ class Opening:
         exposure = case_exposure(panel, self.case)
         estimates = estimate(panel, seed=self.seed)
         value = _value(estimates, exposure, self)
+        decision = _decide(self, exposure, value)
         last = periods.label(panel.last_period, panel.period)
         return Assessment(
             tables=self.tables,
@@ -90,7 +94,8 @@ class Opening:
             exposure=exposure,
             value=value,
             case=self.case,
-            decision=_decide(self, exposure, value),
+            decision=decision,
+            faded=None if isinstance(decision, str) else faded_as_observed(decision, seed=self.seed, draws=self.draws),
             seed=self.seed,
         )
 

@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from cxroi import __version__, plots
-from cxroi.case import BusinessCase, Case, Programme
+from cxroi.case import BusinessCase, Case, Programme, observed_half_life_months
 from cxroi.case.business_case import COLUMNS as CASE_COLUMNS
 from cxroi.case.forecast import discount_factors
 from cxroi.case.programme import CATEGORIES, LADDER
@@ -264,7 +264,25 @@ def _what_changes(a: Assessment, language: Language) -> str:
         if math.isnan(multiple)
         else _break_even_sentence(a.decision, multiple, language)
     )
-    inputs = a.decision.tornado()
+    sentence, faded = _break_even_and_widest(a.decision, first, language), _if_it_fades(a, language)
+    return language.text("executive.change.both", first=sentence.removesuffix("."), second=faded) if faded else sentence
+
+
+def _if_it_fades(a: Assessment, language: Language) -> str:
+    """What is left of the verdict where gains fade as answers have so far; empty where nothing longer is stated."""
+    if a.faded is None:
+        return ""
+    row = a.faded.glance().iloc[0]
+    return language.text(
+        "executive.change.faded",
+        months=language.number(observed_half_life_months(a.faded.response), 1),
+        median=money(float(row["npv_median"]), language),
+        chance=_chance(float(row["p_npv_positive"]), language),
+    )
+
+
+def _break_even_and_widest(decision: BusinessCase, first: str, language: Language) -> str:
+    inputs = decision.tornado()
     if inputs.empty:
         return language.text("executive.change.alone", first=first)
     widest = inputs.iloc[0]
@@ -400,7 +418,7 @@ def _payback_figure(decision: BusinessCase, rung: str, language: Language) -> Ke
     share = _measure(decision, "p_payback_within_horizon")["mean"]
     words = [language.text("executive.payback_share", chance=_chance(share, language))]
     if not math.isnan(discounted):
-        words.insert(0, language.text("executive.discounted_payback", months=language.number(discounted)))
+        words.append(language.text("executive.discounted_payback", months=language.number(discounted)))
     value = (
         language.text("executive.no_payback")
         if math.isnan(plain)

@@ -29,6 +29,7 @@ from cxroi.report.notebook import Cell, Notebook, joined, tags
 IMAGES = ("image/svg+xml", "image/png", "image/jpeg")
 TRACEBACK_LINES = 20
 _SCROLL = '<div class="scroll" tabindex="0">'
+MINUS = re.compile(r"(?<![\w.,-])-(?=[\d₫$€£¥])")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _PAGE = re.compile(r"(#[\w-]+|[\w-]+\.(html|ipynb|csv|json)(#[\w-]+)?)")
 _TABLE = ("table", "thead", "tbody", "tfoot", "tr", "th", "td", "caption", "colgroup", "col")
@@ -246,10 +247,17 @@ def _markdown() -> MarkdownIt:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(loader=PackageLoader("cxroi.report"), autoescape=True, undefined=StrictUndefined)
+    environment = Environment(
+        loader=PackageLoader("cxroi.report"), autoescape=True, undefined=StrictUndefined, finalize=_unbroken
+    )
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters["figure_uri"] = _figure_uri
     return environment
+
+
+def _unbroken(value: object) -> object:
+    """Text in which a minus never parts from its number at the end of a line."""
+    return MINUS.sub("\u2011", value) if type(value) is str else value
 
 
 def _template(name: str) -> Template:

@@ -294,6 +294,8 @@ def value_by_band(tidy: pd.DataFrame, *, language: Language = ENGLISH, title: st
                 textcoords="offset points",
                 va="center",
                 fontweight="bold",
+                bbox=_PAPER,
+                zorder=5,
             )
             told.append(f"{_band(str(each.band), language)}: {shown(float(each.estimate))}")
         labels = [
@@ -403,11 +405,12 @@ def cash_flows(
             axes.annotate(
                 language.text("plots.payback", months=language.number(crossing)),
                 (crossing, 0),
-                (0, -16),
+                (6, -16),
                 textcoords="offset points",
-                ha="center",
+                ha="left",
                 color=GREEN,
                 fontweight="bold",
+                bbox=_PAPER,
             )
         axes.set_xticks(_few(month, 6), [language.number(each) for each in _few(month, 6)])
         axes.set_xlim(0, month[-1] * 1.34)
@@ -450,14 +453,12 @@ def tornado(frame: pd.DataFrame, *, language: Language = ENGLISH, title: str = "
         middle = float(rows["npv_median"].iloc[0]) if len(rows) else 0.0
         told = []
         for at, each in zip(place, _each(rows), strict=True):
-            for end, value, colour in (
-                (each.npv_low, each.value_low, RED if each.npv_low < each.npv_high else BLUE),
-                (each.npv_high, each.value_high, BLUE if each.npv_low < each.npv_high else RED),
-            ):
+            falling, rising = (RED, BLUE) if each.npv_low < each.npv_high else (BLUE, RED)
+            for end, colour in ((each.npv_low, falling), (each.npv_high, rising)):
                 axes.barh(at, end - middle, left=middle, color=colour, height=0.56, alpha=0.85)
                 right = end >= middle
                 axes.annotate(
-                    _tornado_value(float(value), str(each.unit), language),
+                    shown(float(end)),
                     (end, at),
                     (5 if right else -5, 0),
                     textcoords="offset points",
@@ -484,7 +485,13 @@ def tornado(frame: pd.DataFrame, *, language: Language = ENGLISH, title: str = "
             fontsize=9,
             color=SOFT,
         )
-        axes.set_yticks(place, [_input(str(each.input), str(each.programme), language) for each in _each(rows)])
+        inputs = [
+            f"{_input(str(each.input), str(each.programme), language)}\n"
+            f"{_tornado_value(float(each.value_low), str(each.unit), language)} → "
+            f"{_tornado_value(float(each.value_high), str(each.unit), language)}"
+            for each in _each(rows)
+        ]
+        axes.set_yticks(place, inputs)
         axes.tick_params(axis="y", length=0)
         axes.set_xlim(*_roomy(axes.get_xlim(), left=0.26, right=0.2))
         _ticks(axes, shown, which="x", most=5)

@@ -282,6 +282,18 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
     assert os.listdir("reports") == []
 
 
+@pytest.mark.notebook
+def test_temporary_files_of_a_killed_kernel_go_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = tmp_path / "where"
+    code = f"import tempfile, pathlib\npathlib.Path({str(kept)!r}).write_text(tempfile.mkdtemp())"
+    monkeypatch.chdir(write_suite(tmp_path, {"01_data": code}))
+    (ended,) = run_notebooks(
+        [Path("notebooks/01_data.ipynb")], parameters={}, out=tmp_path, jobs=1, lang="en", timeout_seconds=60
+    )
+    assert ended.status == "done"
+    assert not Path(kept.read_text()).exists()
+
+
 def test_inputs_are_named_from_the_data_set(tmp_path: Path) -> None:
     (tmp_path / "data" / "parts").mkdir(parents=True)
     (tmp_path / "data" / "parts" / "a.csv").write_text("a")

@@ -104,13 +104,19 @@ class Kernel(AsyncKernelManager):
         self._kernel_spec = KernelSpec(argv=launch, display_name="Python 3", language="python")
 
     async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
-        """Start in a reproducible environment, without the user's IPython profile."""
+        """Start in a reproducible environment, without the user's IPython profile.
+
+        The kernel is killed when its notebook is done, so what it wrote to temporary files goes with its own folder.
+        """
+        temporary = os.path.join(self._folder, "tmp")
+        os.makedirs(temporary, exist_ok=True)
         environment = {
             **dict.fromkeys(ONE_THREAD, "1"),
             **os.environ,
             "IPYTHONDIR": os.path.join(self._folder, "ipython"),
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",
             "PYTHONHASHSEED": "0",
+            **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), temporary),
         }
         await super().start_kernel(**{**options, "env": environment})
         process = getattr(self.provisioner, "process", None)

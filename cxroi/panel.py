@@ -740,7 +740,7 @@ def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
         following = chosen.group_by("response_id").agg(nw.col("period_start").min())
         chosen = chosen.join(following, on=["response_id", "period_start"], how="inner")
     answers = _mean_answers(chosen, ["customer_id", "period_start"], metrics)
-    declared = list(dict.fromkeys([*tables.controls, *tables.segments]))
+    declared = _declared(tables)
     customers = tables.customers.select("customer_id", nw.col("joined_on"), *declared)
     grid = (
         outcomes.join(customers, on="customer_id", how="inner")
@@ -774,10 +774,10 @@ def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
     for metric in metrics:
         active[f"last_{metric}"] = latest[metric].reindex(at_end.loc[still, "customer_id"]).to_numpy()
         active[f"{metric}_age"] = np.where(active[f"last_{metric}"].notna(), 1.0, np.nan)
-    read = int(surveys.select(nw.len()).collect()["len"][0])
-    silent = read - int(answered.select(nw.len()).collect()["len"][0])
+    read = _row_count(surveys)
+    silent = read - _row_count(answered)
     kept = int(rows[[f"{metric}_answers" for metric in metrics]].to_numpy().sum())
-    used = int(chosen.select("response_id").unique().select(nw.len()).collect()["len"][0])
+    used = _row_count(chosen.select("response_id").unique())
     undated_copies = kept - used
     accounting = pd.DataFrame(
         [
@@ -823,11 +823,6 @@ def _base_of_outcomes(grid: Frame, declared: Sequence[str]) -> pd.DataFrame:
         if column not in grid.collect_schema().names():
             grid = grid.with_columns(nw.lit(None, nw.Float64).alias(column))
     return _base(grid, declared)
-
-
-def label_periods(rows: pd.DataFrame, period: periods.Period) -> pd.Series:
-    """Labels (``2026Q3``) of the column ``period`` of a panel's table, shape (rows,)."""
-    return rows["period"].map(lambda index: periods.label(index, period))
 
 
 def window(panel: Panel) -> tuple[dt.date, dt.date]:

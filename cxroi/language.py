@@ -29,17 +29,20 @@ from cxroi import periods
 from cxroi.errors import CxroiError, InputError
 
 Code = Literal["vi", "en"]
+OutcomePeriod = Literal["quarter", "month", "year", "period"]
 Kind = Literal["number", "percent", "percentage_points", "points", "money", "compact_money"]
 
 LOCALES: Mapping[str, str] = MappingProxyType({"vi": "vi_VN", "en": "en_US"})
 SCALES: tuple[tuple[str, int], ...] = (("trillion", 12), ("billion", 9), ("million", 6))
 EVIDENCE: tuple[str, ...] = ("association", "adjusted", "within_customer", "quasi_experiment", "experiment")
 COMPACT_DIGITS = 3  # significant digits of a compact amount
+OWN = frozenset({"outcome_period", "outcome_periods", "following_period"})  # placeholders that a language fills itself
+DATES: Mapping[str, str] = MappingProxyType({"vi": "dd/MM/yyyy", "en": "long"})
 
 
 @dataclass(frozen=True)
 class Language:
-    """A language and the currency in which money is written.
+    """A language, the currency in which money is written and the word for an outcome period.
 
     Parameters
     ----------
@@ -47,6 +50,12 @@ class Language:
         ``vi`` or ``en``.
     currency
         ISO 4217 code; empty where no money is written.
+    outcome_period
+        How long an outcome is watched: ``quarter``, ``month`` or ``year``; ``period`` for any other length. It fills
+        the placeholders ``{outcome_period}`` and ``{outcome_periods}`` of every message.
+    outcome_follows
+        Whether that period is the one after the answer's; otherwise it is the one that was observed. It fills
+        ``{following_period}``.
 
     Raises
     ------
@@ -56,6 +65,8 @@ class Language:
 
     code: Code
     currency: str = ""
+    outcome_period: OutcomePeriod = "quarter"
+    outcome_follows: bool = True
 
     def __post_init__(self) -> None:
         if self.code not in LOCALES:
@@ -75,13 +86,24 @@ class Language:
         --------
         >>> Language("en").text("format.interval", low="1", high="2")
         '1 to 2'
+        >>> Language("vi", outcome_period="year").text("executive.outcome.orders")
+        'số đơn hàng năm sau'
         """
         words = catalogue(self.code).get(key)
         if words is None:
             raise CxroiError(f"messages/{self.code}.toml has no {key!r}")
-        if placeholders(words) != set(values):
-            raise CxroiError(f"{key!r} takes {sorted(placeholders(words))}; got {sorted(values)}")
-        return words.format_map(values)
+        wanted = placeholders(words)
+        if wanted - OWN != set(values):
+            raise CxroiError(f"{key!r} takes {sorted(wanted - OWN)}; got {sorted(values)}")
+        return words.format_map(values | {name: self._own(name) for name in wanted & OWN})
+
+    def find(self, key: str) -> str | None:
+        """Words of a key that takes no values; None where the catalogue lacks it.
+
+        >>> Language("en").find("plots.method.raw"), Language("en").find("plots.method.sorcery")
+        ('as it is', None)
+        """
+        return self.text(key) if key in catalogue(self.code) else None
 
     def number(self, x: SupportsFloat | None, digits: int = 0) -> str:
         """Write a number with that many decimals, halves away from zero; a missing one in words."""
@@ -127,8 +149,8 @@ class Language:
         return self.text("format.interval", low=self._as(low, kind, digits), high=self._as(high, kind, digits))
 
     def date(self, day: dt.date) -> str:
-        """Write a day in full: 30 tháng 9, 2026 or September 30, 2026."""
-        return format_date(day, "long", locale=self._locale)
+        """Write a day in full: ngày 30/09/2026 or September 30, 2026."""
+        return self.text("format.date", date=format_date(day, DATES[self.code], locale=self._locale))
 
     def quarter(self, label: str) -> str:
         """Write a quarter given as ``2026Q3``."""
@@ -139,6 +161,10 @@ class Language:
         """Write a month given as ``2026-07``."""
         words = format_date(periods.start(periods.index(label, "month"), "month"), "LLLL yyyy", locale=self._locale)
         return words[:1].upper() + words[1:]
+
+    def period(self, label: str) -> str:
+        """Write a quarter given as ``2026Q3`` or a month given as ``2026-07``."""
+        return self.quarter(label) if "Q" in label.upper() else self.month(label)
 
     def evidence(self, rung: str) -> str:
         """Name of a rung of the claim ladder, written with spaces, hyphens or underscores."""
@@ -151,6 +177,11 @@ class Language:
     @property
     def _locale(self) -> Locale:
         return Locale.parse(LOCALES[self.code])
+
+    def _own(self, name: str) -> str:
+        if name == "following_period":
+            return self.text(f"following_period.{'next' if self.outcome_follows else 'observed'}")
+        return self.text(f"{name}.{self.outcome_period}")
 
     def _unusual(self, x: SupportsFloat | None) -> str:
         if x is None or math.isnan(float(x)):

@@ -84,8 +84,8 @@ class Panel:
         ``period, column, level, n, mean, mean_square`` over *all* customers at risk, answered or not.
     active : DataFrame
         Customers active at the end of the last period (above 250,000 customers of a systematic sample, each standing for
-        ``weight`` customers) with the same controls, last answers ``last_nps …`` and ``nps_age …`` (periods since
-        that answer).
+        ``weight`` customers) with ``customer``, the same controls, last answers ``last_nps …`` and ``nps_age …``
+        (periods since that answer).
     accounting : DataFrame
         ``stage, reason, rows``: the answers read, each loss with its reason, and what is kept; losses and kept sum
         to read.
@@ -188,11 +188,11 @@ def build_panel(tables: Tables, *, period: periods.Period = "quarter", last_peri
     declared = _declared(tables)
     common = _common(tables, period, last) | {"base": _base(followed, declared)}
     if tables.surveys is None:
-        rows = _coded(_collect(followed, ["customer_id", "period"]))
+        rows, active = _coded(_collect(followed, ["customer_id", "period"]), _active(at_end, None, (), every))
         stages = [("customers", "looked at: one in every", every), ("panel", "rows", len(rows))]
         return Panel(
             rows=_typed(rows, declared),
-            active=_active(at_end, None, (), every, declared),
+            active=_typed(active, declared),
             accounting=pd.DataFrame(stages, columns=["stage", "reason", "rows"]),
             timing="before",
             metrics=(),
@@ -216,9 +216,10 @@ def build_panel(tables: Tables, *, period: periods.Period = "quarter", last_peri
             f"The last {period} that is over in the data is {periods.label(last, period)}: answers must be dated before it."
         )
     answered = int(rows[[f"{metric}_answers" for metric in metrics]].to_numpy().sum())
+    coded, active = _coded(rows, _active(at_end, answers, metrics, every))
     return Panel(
-        rows=_typed(_coded(rows), declared),
-        active=_active(at_end, answers, metrics, every, declared),
+        rows=_typed(coded, declared),
+        active=_typed(active, declared),
         accounting=_accounting(classified, answered, inactive, len(rows), period),
         timing="before",
         metrics=metrics,
@@ -570,11 +571,14 @@ def _collect(frame: Frame, order: Sequence[str]) -> pd.DataFrame:
     return fetched.sort_values(list(order), kind="stable", ignore_index=True)
 
 
-def _coded(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with a code in place of the customer's id."""
-    codes = pd.factorize(rows["customer_id"], sort=True)[0].astype(np.int64)
-    rows.insert(0, "customer", codes)
-    return rows.drop(columns="customer_id")
+def _coded(*frames: pd.DataFrame) -> list[pd.DataFrame]:
+    """Frames with a code, the same in each of them, in place of the customer's id."""
+    ids = pd.Index(pd.concat([frame["customer_id"] for frame in frames]).unique()).sort_values()
+    coded = []
+    for frame in frames:
+        codes = ids.get_indexer(pd.Index(frame["customer_id"])).astype(np.int64)
+        coded.append(pd.concat([pd.Series(codes, frame.index, name="customer"), frame.drop(columns="customer_id")], axis=1))
+    return coded
 
 
 def _count(frame: Frame, columns: Sequence[str]) -> int:
@@ -597,9 +601,7 @@ def _typed(rows: pd.DataFrame, declared: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(typed)
 
 
-def _active(
-    at_end: Frame, answers: Frame | None, metrics: Sequence[str], every: int, declared: Sequence[str]
-) -> pd.DataFrame:
+def _active(at_end: Frame, answers: Frame | None, metrics: Sequence[str], every: int) -> pd.DataFrame:
     """Customers of the base active at the end of the last period, with their last answers and the answers' age."""
     now = at_end
     for metric in metrics:
@@ -615,8 +617,8 @@ def _active(
             .with_columns((nw.col("period") - nw.col("answered_in")).cast(nw.Float64).alias(f"{metric}_age"))
             .drop("answered_in")
         )
-    frame = _collect(now, ["customer_id"]).drop(columns=["customer_id", *OUTCOMES])
-    return _typed(frame.assign(weight=float(every)), declared)
+    frame = _collect(now, ["customer_id"]).drop(columns=[*OUTCOMES])
+    return frame.assign(weight=float(every))
 
 
 def _base(at_risk: Frame, declared: Sequence[str]) -> pd.DataFrame:
@@ -764,8 +766,7 @@ def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
         raise InputError(
             "a panel must have answers of customers that are in outcomes; none is left. Check that customer_id is written alike in both."
         )
-    rows.insert(0, "customer", pd.factorize(rows["customer_id"], sort=True)[0].astype(np.int64))
-    kept_columns = ["customer_id", "period_start", "period_end", "joined_on", "at_risk"]
+    kept_columns = ["period_start", "period_end", "joined_on", "at_risk"]
     last = int(rows["period"].max()) + 1
     at_end = _collect(grid.filter(nw.col("period") == last - 1), ["customer_id"])
     still = at_end["retained"].fillna(1.0) > 0
@@ -774,6 +775,7 @@ def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
     for metric in metrics:
         active[f"last_{metric}"] = latest[metric].reindex(at_end.loc[still, "customer_id"]).to_numpy()
         active[f"{metric}_age"] = np.where(active[f"last_{metric}"].notna(), 1.0, np.nan)
+    rows, active = _coded(rows, active)
     read = _row_count(surveys)
     silent = read - _row_count(answered)
     kept = int(rows[[f"{metric}_answers" for metric in metrics]].to_numpy().sum())

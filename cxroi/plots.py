@@ -30,8 +30,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from cxroi.errors import InputError
-from cxroi.language import Kind, Language, catalogue
-from cxroi.scores import ces_interval, csat_interval
+from cxroi.language import Kind, Language
+from cxroi.scores import ces_interval, csat_interval, hidden_cells
 
 Floats = NDArray[np.float64]
 Format = Callable[[float], str]
@@ -40,9 +40,10 @@ Scenario = Literal["conservative", "base", "optimistic"]
 BLUE, RED, GREEN, PURPLE, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000"  # Okabe and Ito
 INK, SOFT, LINE, TINT = "#1a1a1a", "#595959", "#c8c8c8", "#dbe9f4"
 SERIES = ((BLUE, "-"), (RED, "--"), (GREEN, "-."), (PURPLE, ":"), (BLACK, "-"))
-WIDTH_INCHES = 6.8
+WIDTH_INCHES = 5.4  # narrow, so that words are still read where a telephone fits the picture to its screen
 FLOOR = 5  # answers below which a group is not drawn
 LABEL_LENGTH = 44
+LINE_LENGTH = 24  # of labels beside bars
 _PAPER = {"facecolor": "white", "linewidth": 0, "pad": 1.0}  # under words that may cross a line
 ENGLISH = Language("en")
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
@@ -91,8 +92,8 @@ def scores_by_period(
             language.text(
                 "plots.alt.scores_by_period",
                 metric=_metric(metric, language),
-                first=_period(labels[0], language),
-                last=_period(labels[-1], language),
+                first=language.period(labels[0]),
+                last=language.period(labels[-1]),
                 before=shown(first),
                 after=shown(last),
             ),
@@ -192,7 +193,7 @@ def linkage(
         axes.scatter(score, rows["observed"], s=size, color=BLACK, zorder=3, linewidth=0)
         axes.plot(score, rows["fitted"], color=BLUE, linewidth=2.2, zorder=2)
         _beside(axes, score[-1], float(rows["fitted"].iloc[-1]), language.text("plots.fitted"), BLUE)
-        axes.set_title(language.text("plots.observed"), loc="left", fontsize=9.5, color=SOFT)
+        axes.set_title(_lines(language.text("plots.observed"), 58), loc="left", fontsize=9.5, color=SOFT)
         axes.set_xticks(score, [language.number(each) for each in score])
         axes.set_xlim(score[0] - 0.5, score[-1] + 0.5 + 0.1 * (score[-1] - score[0] + 1))
         _ticks(axes, shown)
@@ -262,7 +263,8 @@ def effects(
         axes.set_xlim(*_roomy(axes.get_xlim(), right=0.14))
         _ticks(axes, (lambda x: language.number(100 * x, 1)) if outcome == "retained" else shown, which="x")
         unit = " ({})".format(language.text("plots.pp", number="").strip()) if outcome == "retained" else ""
-        axes.set_xlabel(language.text("plots.per_point", outcome=language.text(f"plots.outcome.{outcome}")) + unit)
+        words = language.text("plots.per_point", outcome=language.text(f"plots.outcome.{outcome}")) + unit
+        axes.set_xlabel(_lines(words, 52))
         return _told(axes, language.text("plots.alt.effects", parts="; ".join(told)))
 
 
@@ -275,6 +277,7 @@ def value_by_band(tidy: pd.DataFrame, *, language: Language = ENGLISH, title: st
         ``CustomerValue.tidy()``; its rows ``lifetime_value`` are drawn.
     """
     rows = tidy[(tidy["measure"] == "lifetime_value") & (tidy["customers"] >= FLOOR)]
+    rows = rows[rows["band"].isin(["all", *shown_bands(tidy)])]
     language = _with_currency(language, str(rows["unit"].iloc[0]) if len(rows) else "")
     shown = _money_format(language)
     whole, bands = rows[rows["band"] == "all"], rows[rows["band"] != "all"].iloc[::-1]
@@ -298,10 +301,7 @@ def value_by_band(tidy: pd.DataFrame, *, language: Language = ENGLISH, title: st
                 zorder=5,
             )
             told.append(f"{_band(str(each.band), language)}: {shown(float(each.estimate))}")
-        labels = [
-            language.text("plots.band_n", band=_band(str(each.band), language), n=language.number(each.customers))
-            for each in _each(drawn)
-        ]
+        labels = [_band_and_n(str(each.band), float(each.customers), language) for each in _each(drawn)]
         axes.set_yticks(place, labels)
         axes.tick_params(axis="y", length=0)
         if len(whole) and len(bands):
@@ -317,10 +317,20 @@ def value_by_band(tidy: pd.DataFrame, *, language: Language = ENGLISH, title: st
                 fontsize=9,
             )
         axes.set_xlim(min(0.0, float(drawn["low"].min())), None)
-        axes.set_xlim(*_roomy(axes.get_xlim(), right=0.16))
-        _ticks(axes, shown, which="x")
+        axes.set_xlim(*_roomy(axes.get_xlim(), right=0.22))
+        _ticks(axes, shown, which="x", most=3)
         axes.set_xlabel(language.text("plots.value_per_customer"))
         return _told(axes, language.text("plots.alt.value_by_band", parts="; ".join(told[::-1])))
+
+
+def shown_bands(tidy: pd.DataFrame) -> list[str]:
+    """Bands of ``CustomerValue.tidy()`` with enough customers to be shown; one that is too small never goes alone.
+
+    Everybody's value stands beside, so where a single band is left out, the smallest of the others is left out too.
+    """
+    bands = tidy[(tidy["measure"] == "lifetime_value") & (tidy["band"] != "all")]
+    hidden = hidden_cells(bands["customers"].astype(float), bands[["band"]], floor=FLOOR)
+    return [str(band) for band in bands["band"][~hidden]]
 
 
 def value_path(path: pd.DataFrame, *, language: Language = ENGLISH, title: str = "", currency: str = "") -> Axes:
@@ -493,8 +503,8 @@ def tornado(frame: pd.DataFrame, *, language: Language = ENGLISH, title: str = "
         ]
         axes.set_yticks(place, inputs)
         axes.tick_params(axis="y", length=0)
-        axes.set_xlim(*_roomy(axes.get_xlim(), left=0.26, right=0.2))
-        _ticks(axes, shown, which="x", most=5)
+        axes.set_xlim(*_roomy(axes.get_xlim(), left=0.6, right=0.36))
+        _ticks(axes, shown, which="x", most=3)
         axes.set_xlabel(language.text("plots.npv"))
         return _told(axes, language.text("plots.alt.tornado", median=shown(middle), parts="; ".join(told[::-1])))
 
@@ -538,7 +548,7 @@ def scenarios(
         axes.set_yticks(place, [_capital(language.text(f"scenario.{name}")) for name in rows.index])
         axes.tick_params(axis="y", length=0)
         axes.set_xlim(*_roomy(axes.get_xlim(), right=0.16))
-        _ticks(axes, shown, which="x", most=5)
+        _ticks(axes, shown, which="x", most=4)
         axes.set_xlabel(language.text("plots.npv"))
         parts = [
             f"{language.text(f'scenario.{name}')}: {shown(float(value))}" for name, value in rows["median"].items()
@@ -641,7 +651,7 @@ def _style() -> dict[Any, Any]:
 @contextmanager
 def _canvas(title: str, *, height: float, rows: int = 1) -> Iterator[Axes]:
     """Axes on a figure of its own with the title above; the lowest of several."""
-    lines = textwrap.wrap(_plain(title, length=300), 74)
+    lines = textwrap.wrap(_plain(title, length=300), 58)
     with mpl.rc_context(_style()):
         figure = Figure(figsize=(WIDTH_INCHES, height + 0.24 * len(lines)), layout="constrained", dpi=72)
         ratios = [0.62] * (rows - 1) + [1.0]
@@ -680,6 +690,11 @@ def _plain(text: object, *, length: int = LABEL_LENGTH) -> str:
     )
     short = " ".join(drawn.split(" ")).strip()
     return short if len(short) <= length else short[: length - 1] + "…"
+
+
+def _lines(words: str, length: int) -> str:
+    """Words on as many lines as they need."""
+    return "\n".join(textwrap.wrap(words, length))
 
 
 def _capital(words: str) -> str:
@@ -739,21 +754,27 @@ def _metric(metric: str, language: Language) -> str:
 
 def _method(method: str, language: Language) -> str:
     slug = re.sub(r"\W+", "_", method.lower()).strip("_")
-    return catalogue(language.code).get(f"plots.method.{slug}", _plain(method))
+    return language.find(f"plots.method.{slug}") or _plain(method)
 
 
 def _band(band: str, language: Language) -> str:
-    return catalogue(language.code).get(f"plots.band.{band.replace(' ', '_')}", _plain(band))
+    return language.find(f"plots.band.{band.replace(' ', '_')}") or _plain(band)
+
+
+def _band_and_n(band: str, customers: float, language: Language) -> str:
+    """Band with its number of customers, on two lines where one would take the room of the bars."""
+    words = language.text("plots.band_n", band=_band(band, language), n=language.number(customers))
+    return words if len(words) <= LINE_LENGTH else words.replace(" (", "\n(")
 
 
 def _reason(reason: str, language: Language) -> str:
     slug = re.sub(r"\W+", "_", reason.lower()).strip("_")
-    return _capital(catalogue(language.code).get(f"accounting.{slug}", _plain(reason.replace("_", " "))))
+    return _capital(language.find(f"accounting.{slug}") or _plain(reason.replace("_", " ")))
 
 
 def _input(name: str, programme: str, language: Language) -> str:
     slug = re.sub(r"\W+", "_", name.lower()).strip("_")
-    words = catalogue(language.code).get(f"plots.input.{slug}", _plain(name))
+    words = language.find(f"plots.input.{slug}") or _plain(name)
     return words if not programme else "\n".join(textwrap.wrap(f"{words}: {_plain(programme)}", 30))
 
 
@@ -767,10 +788,6 @@ def _tornado_value(value: float, unit: str, language: Language) -> str:
     if unit == "points":
         return language.points(value, 2)
     return _money_format(language)(value) if unit == language.currency else language.number(value, 2)
-
-
-def _period(label: str, language: Language) -> str:
-    return language.quarter(label) if "Q" in label else language.month(label)
 
 
 def _bands(score: Floats, metric: str, top: float) -> list[str]:
@@ -807,7 +824,7 @@ def _periods(axes: Axes, labels: Sequence[str], language: Language) -> None:
     """Ticks of periods, the year below the quarter; every other one where there are many."""
     step = -(-len(labels) // 10)
     shown = list(range(len(labels)))[::-1][::step][::-1]
-    axes.set_xticks(shown, ["\n".join(_period(labels[at], language).rsplit(" ", 1)) for at in shown])
+    axes.set_xticks(shown, ["\n".join(language.period(labels[at]).rsplit(" ", 1)) for at in shown])
 
 
 def _ticks(axes: Axes, shown: Format, *, which: str = "y", most: int = 6) -> None:

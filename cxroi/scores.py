@@ -187,7 +187,8 @@ def nps(
         an invitation without answer to that of ``invited_at``; rows without either are a cell of their own with an
         empty period.
     floor
-        Cells with fewer customers than this are suppressed: no figure is given and ``suppressed`` is true.
+        Cells with fewer customers than this are suppressed: no figure is given and ``suppressed`` is true. Where only
+        one cell would be, the smallest shown one is suppressed with it, since the total would tell the figure.
 
     Returns
     -------
@@ -493,7 +494,53 @@ def _estimates(cells: pd.DataFrame, metric: Metric, asked_known: bool, floor: in
     frame[SHARES[metric]] = cells["share"] / cells["n"]
     if metric == "nps":
         frame["detractor_share"] = (cells["share"] - cells["value"]) / cells["n"]
-    return _suppressed(frame, cells["customers"] < floor, ["metric", "period", *keys, "unit"])
+    names = [*(["period"] if "period" in cells else []), *keys]
+    small = hidden_cells(cells["customers"], cells[names], floor=floor)
+    return _suppressed(frame, small, ["metric", "period", *keys, "unit"])
+
+
+def hidden_cells(customers: pd.Series[float], keys: pd.DataFrame, *, floor: int) -> pd.Series[bool]:
+    """Which cells of a table with totals must not be shown: the small ones, and as many more as hide them.
+
+    A small cell that is hidden alone is the total less the shown ones. So wherever cells that differ in one key only
+    have exactly one hidden with customers in it, the smallest shown one is hidden too, until no such cell is left.
+
+    Parameters
+    ----------
+    customers : Series, shape (cells,)
+        Customers of each cell.
+    keys : DataFrame, shape (cells, keys)
+        What tells the cells apart.
+    floor : int
+        Cells with fewer customers are small.
+
+    Examples
+    --------
+    >>> hidden_cells(pd.Series([3.0, 9.0, 7.0]), pd.DataFrame({"region": ["a", "b", "c"]}), floor=5).tolist()
+    [True, False, True]
+    """
+    hidden = ~(customers >= floor)
+    lines = [_lines(keys, name) for name in keys.columns]
+    while True:
+        more = {at for line in lines for at in _second_hidden(customers, hidden, line)}
+        if not more:
+            return hidden
+        hidden.loc[list(more)] = True
+
+
+def _lines(keys: pd.DataFrame, name: str) -> pd.Series[int]:
+    """Number of the line of each cell: cells that differ in this key only share one."""
+    others = [column for column in keys.columns if column != name]
+    if not others:
+        return pd.Series(0, index=keys.index)
+    return keys.groupby(others, dropna=False, sort=False).ngroup()
+
+
+def _second_hidden(customers: pd.Series[float], hidden: pd.Series[bool], line: pd.Series[int]) -> list[Any]:
+    """Smallest shown cell of each line in which a single cell with customers is hidden."""
+    alone = (hidden & (customers > 0)).groupby(line).transform("sum") == 1
+    shown = customers[alone & ~hidden].sort_values(kind="stable")
+    return list(shown.groupby(line[shown.index]).head(1).index)
 
 
 def _suppressed(frame: pd.DataFrame, small: pd.Series[bool], kept: Sequence[str]) -> pd.DataFrame:
@@ -518,7 +565,7 @@ def _change(
     frame["unit"] = UNITS[metric]
     frame["score_before"], frame["score_after"] = first.estimate, second.estimate
     frame["n_before"], frame["n_after"], frame["customers_both"] = before["n"], after["n"], cells["both"]
-    small = (before["customers"] < floor) | (after["customers"] < floor)
+    small = hidden_cells(before["customers"].clip(upper=after["customers"]), cells[keys], floor=floor)
     kept = ["metric", "before", "after", *keys, "unit"]
     return _suppressed(frame, small, kept).rename(columns=dict(zip(keys, columns, strict=True)))
 

@@ -432,6 +432,30 @@ def test_without_a_response_only_the_costs_are_given() -> None:
     assert result.glance()["reason"].item() == reason
 
 
+def test_losing_everything_is_no_modified_rate_of_return() -> None:
+    spent_every_month = [{"category": 1, "month": 0, "until_month": 36, "amount": 60_000_000, "kind": "recurring"}]
+    weak = business_case(response(100.0, 100.0, 10.0), a_case(costs=spent_every_month), seed=1, draws=500)
+    assert (weak.whole.measures["mirr"] == -1.0).all()  # in no month does more flow back than goes out
+    for scenario in ("conservative", "base", "optimistic"):
+        for column in ("low", "median", "high", "mean"):
+            assert math.isnan(cell(weak, "mirr", column, scenario)), (scenario, column)
+    mixed = business_case(response(5_000.0, 0.0, 2_500.0), a_case(costs=spent_every_month), seed=1, draws=500)
+    lost = float((mixed.whole.measures["mirr"] == -1.0).mean())
+    assert 0.05 < lost < 0.5
+    assert math.isnan(cell(mixed, "mirr", "low"))  # the worst draws keep their place
+    assert cell(mixed, "mirr") == pytest.approx(np.quantile(mixed.whole.measures["mirr"], 0.5, method="inverted_cdf"))
+    assert math.isnan(cell(mixed, "mirr", "mean"))
+
+
+@pytest.mark.parametrize(("evidence", "rung"), [("association", 1.0), ("adjusted", 2.0), ("experiment", 5.0)])
+def test_the_table_carries_the_grade_of_the_linkage(evidence: str, rung: float) -> None:
+    frame = business_case(replace(response(), evidence=evidence), several(), seed=1, draws=200).tidy()
+    rows = frame[frame["measure"] == "linkage_evidence"]
+    assert len(rows) == 9  # two programmes and the total in three scenarios
+    assert (rows[["low", "median", "high", "mean"]] == rung).all(axis=None)
+    assert set(rows["unit"]) == {"rung_of_5"}
+
+
 def test_draws_beside_a_reason_are_not_used() -> None:
     known = response(quarters=8)
     result = business_case(replace(known, reason="the score is undated"), a_case(), seed=1)

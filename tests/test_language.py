@@ -9,11 +9,12 @@ import string
 import unicodedata
 from importlib.resources import files
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from cxroi.errors import CxroiError, InputError
-from cxroi.language import EVIDENCE, Kind, Language, catalogue, placeholders
+from cxroi.language import EVIDENCE, OWN, Kind, Language, OutcomePeriod, catalogue, placeholders
 from cxroi.report.parameters import MODELS
 
 NBSP = "\xa0"
@@ -197,11 +198,29 @@ def test_intervals(kind: Kind, low: float, high: float | None, vi: str, en: str)
 
 def test_days_months_and_quarters() -> None:
     day = dt.date(2026, 9, 30)
-    assert (VI.date(day), EN.date(day)) == ("30 tháng 9, 2026", "September 30, 2026")
+    assert (VI.date(day), EN.date(day)) == ("ngày 30/09/2026", "September 30, 2026")
     assert (VI.quarter("2026Q3"), EN.quarter("2026Q3")) == ("Quý 3 2026", "Q3 2026")
     assert (VI.month("2026-07"), EN.month("2026-07")) == ("Tháng 7 2026", "July 2026")
+    assert (VI.date(dt.date(2024, 10, 1)), VI.period("2026Q3")) == ("ngày 01/10/2024", "Quý 3 2026")
+    assert (EN.period("2026Q3"), EN.period("2026-07")) == ("Q3 2026", "July 2026")
     with pytest.raises(InputError, match="2026Q3"):
         EN.quarter("2026")
+
+
+@pytest.mark.parametrize("length", get_args(OutcomePeriod))
+def test_a_language_names_the_outcome_s_period_itself(length: OutcomePeriod) -> None:
+    words = {"quarter": "quý", "month": "tháng", "year": "năm", "period": "kỳ"}
+    following, observed = (Language("vi", outcome_period=length, outcome_follows=each) for each in (True, False))
+    assert following.text("executive.outcome.orders") == f"số đơn hàng {words[length]} sau"
+    assert observed.text("executive.outcome.orders") == f"số đơn hàng {words[length]} được quan sát"
+    assert Language("en", outcome_period=length).find("plots.outcome.orders") == f"Orders in the next {length}"
+    with pytest.raises(CxroiError, match="takes"):
+        following.text("executive.outcome.orders", following_period="kỳ")
+
+
+def test_what_a_catalogue_lacks_is_not_found() -> None:
+    assert EN.find("no.such") is None
+    assert set(OWN) <= {name for words in catalogue("en").values() for name in placeholders(words)}
 
 
 @pytest.mark.parametrize("name", ["NotoSans-Regular", "NotoSans-Bold"])

@@ -307,7 +307,7 @@ def test_a_control_that_separates_costs_neither_headline_nor_value(panel: Panel)
     # the score is unrelated to the made-up plan: its effect moves by less than half of its error
     assert separated.effect.estimate == pytest.approx(plain.effect.estimate, abs=plain.std_error / 2)
     headlines = estimate(replace(panel, rows=panel.rows.assign(plan=pd.Categorical(plan)))).glance()
-    assert headlines["method"].tolist() == ["adjusted"] * 3
+    assert headlines["method"].tolist() == ["calibrated"] * 3
 
 
 def test_direction_of_separation_names_the_columns() -> None:
@@ -452,19 +452,22 @@ def test_controls_of_any_name_and_text_are_held_fixed(panel: Panel) -> None:
         column=panel.base["column"].replace(names),
         level=panel.base["level"].where(panel.base["column"] != "region", panel.base["level"].replace(odd)),
     )
+    known = panel.active["region"].astype("object").map(lambda level: odd.get(level, level))
     renamed = replace(
         panel,
         rows=rows.rename(columns=names),
+        active=panel.active.assign(region=pd.Categorical(known)).rename(columns=names),
         base=base,
         controls=tuple(names[column] for column in panel.controls),
         segments=(),
     )
-    plain = standard_linkages(replace(panel, segments=()), "nps", methods=("adjusted",))["retained", "adjusted"]
-    found = standard_linkages(renamed, "nps", methods=("adjusted",))["retained", "adjusted"]
-    assert isinstance(plain, Linkage)
-    assert isinstance(found, Linkage)
-    assert found.effect.estimate == pytest.approx(plain.effect.estimate, rel=1e-6)
-    assert found.std_error == pytest.approx(plain.std_error, rel=1e-6)
+    for method in ("adjusted", "calibrated"):
+        plain = standard_linkages(replace(panel, segments=()), "nps", methods=(method,))["retained", method]
+        found = standard_linkages(renamed, "nps", methods=(method,))["retained", method]
+        assert isinstance(plain, Linkage)
+        assert isinstance(found, Linkage)
+        assert found.effect.estimate == pytest.approx(plain.effect.estimate, rel=1e-6)
+        assert found.std_error == pytest.approx(plain.std_error, rel=1e-6)
 
 
 def test_gaps_in_controls_keep_their_rows(panel: Panel) -> None:

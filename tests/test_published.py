@@ -357,7 +357,7 @@ def test_a_number_the_design_was_built_with_adds_its_error() -> None:
     fitted = _equation("gaussian", 5, lambda codes: codes > 0)[3]
     nuisance = np.random.default_rng(6).normal(size=len(fitted.clusters)) * 0.01
     response = np.array([0.5, -2.0, 0.0, 1.0])
-    widened = with_nuisance(fitted, response, nuisance, fitted.clusters)
+    widened = with_nuisance(fitted, response[:, None], nuisance[:, None], fitted.clusters)
     total = fitted.influence + np.outer(nuisance, response)
     np.testing.assert_allclose(widened.covariance, total.T @ total)
     assert widened.covariance[2, 2] == pytest.approx(fitted.covariance[2, 2], rel=1e-12)

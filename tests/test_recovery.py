@@ -17,7 +17,7 @@ from cxroi.tables import read_tables
 from cxroi.value import estimate
 
 SEEDS = range(41, 45)
-CUSTOMERS = 3_000
+CUSTOMERS = 5_000
 OUTCOMES = ("retained", "orders", "margin", "ltv")
 WORLDS = ("clean", "null", "confounded-seen")
 
@@ -53,9 +53,8 @@ def test_headlines_are_where_the_truth_is(place: Path, world: str) -> None:
     rows = recovered(place, world)
     rows = rows[rows["headline"]]
     assert rows.groupby("outcome").size().to_dict() == dict.fromkeys(OUTCOMES, len(SEEDS))
-    # The mean of four z has a standard deviation of 0.5. Rounded answers pull 4 % and more towards zero, at most 0.6
-    # standard errors at this size (40 seeds outside this test); the rest is 2.4 standard deviations of the mean.
-    assert (by_outcome(rows, "z").abs() < 0.6 + 2.4 * 0.5).all()
+    # The mean of four z has a standard deviation of 0.5: three of those, 12 figures in all worlds.
+    assert (by_outcome(rows, "z").abs() < 3.0 * 0.5).all()
     # four of four outside would need intervals far too narrow
     inside = (rows["conf_low"] <= rows["truth"]) & (rows["truth"] <= rows["conf_high"])
     assert (inside.groupby(rows["outcome"]).mean() >= 0.5).all()
@@ -82,9 +81,9 @@ def test_nothing_is_found_where_there_is_nothing(place: Path) -> None:
 def test_an_effect_is_found_where_there_is_one(place: Path) -> None:
     rows = recovered(place, "clean")
     found = rows[rows["headline"] & (rows["conf_low"] > 0)].groupby("outcome").size()
-    # the true effects on staying and on value are about five and four standard errors at this size
-    assert found["retained"] == len(SEEDS)
-    assert found["ltv"] == len(SEEDS)
+    # the true effects on staying and on value are about three and a half standard errors at this size
+    assert found["retained"] >= len(SEEDS) - 1
+    assert found["ltv"] >= len(SEEDS) - 1
 
 
 def test_adjusting_undoes_the_confounding_that_is_seen(place: Path) -> None:
@@ -92,5 +91,6 @@ def test_adjusting_undoes_the_confounding_that_is_seen(place: Path) -> None:
     ratio = rows.assign(ratio=rows["estimate"] / rows["truth"]).groupby(["outcome", "method"])["ratio"].mean()
     for outcome in ("retained", "margin"):
         assert ratio[outcome, "raw"] > 1.2
-        assert abs(ratio[outcome, "adjusted"] - 1) < abs(ratio[outcome, "raw"] - 1) / 2
-    assert set(rows.loc[rows["headline"], "method"]) == {"adjusted"}
+        for method in ("adjusted", "calibrated"):
+            assert abs(ratio[outcome, method] - 1) < abs(ratio[outcome, "raw"] - 1) / 2
+    assert set(rows.loc[rows["headline"], "method"]) == {"calibrated"}

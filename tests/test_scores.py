@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from cxroi.errors import InputError
-from cxroi.scores import ces, ces_interval, csat, csat_interval, nps, nps_interval, score_change
+from cxroi.scores import ces, ces_interval, csat, csat_interval, hidden_cells, nps, nps_interval, score_change
 from cxroi.simulate import simulate
 from cxroi.tables import read_tables
 from cxroi.tables.dataset import DEFAULT_SCALES, Scale
@@ -249,17 +249,32 @@ def test_limits_cover_the_truth(spread: float) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_small_cells_are_suppressed(engine: str) -> None:
-    ids = [1, 2, 3, 4, 5, 6, 6, 6, 6, 6]
-    surveys = answers([9.0, 8.0, 3.0, 9.0, 10.0, 0.0, 0.0, 0.0, 0.0, 0.0], ids)
-    customers = people(ids, plan=["a"] * 5 + ["b"])
+def test_small_cells_are_suppressed_and_not_alone(engine: str) -> None:
+    ids = [1, 2, 3, 4, 5, *[6] * 5, *range(7, 13)]
+    surveys = answers([9.0, 8.0, 3.0, 9.0, 10.0, *[0.0] * 5, *[8.0] * 6], ids)
+    customers = people(ids, plan=["a"] * 5 + ["b"] + ["c"] * 6)
     scores = nps(data_set(surveys, customers, engine), by="plan")
     frame = scores.tidy().set_index("plan")
-    assert frame["suppressed"].to_dict() == {"a": False, "b": True}
+    # b has five answers, but of one person; with a shown, b would be the total less a and c
+    assert frame["suppressed"].to_dict() == {"a": True, "b": True, "c": False}
     figures = frame.columns.difference(["metric", "period", "unit", "suppressed"])
-    assert frame.loc["b", figures].isna().all()  # five answers, but of one person
-    assert frame.loc["a", "n"] == 5
-    assert scores.glance()["cells_suppressed"].tolist() == [1]
+    assert frame.loc[["a", "b"], figures].isna().all(axis=None)
+    assert frame.loc["c", "n"] == 6
+    assert scores.glance()["cells_suppressed"].tolist() == [2]
+
+
+def test_no_line_of_a_table_has_a_single_hidden_cell() -> None:
+    regions, plans = ["n", "s", "w"], ["x", "y", "z"]
+    keys = pd.DataFrame([(region, plan) for region in regions for plan in plans], columns=["region", "plan"])
+    customers = pd.Series([2.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0])
+    hidden = hidden_cells(customers, keys, floor=5)
+    table = hidden.to_numpy().reshape(3, 3)
+    assert table[0, 0]
+    assert not (table.sum(axis=0) == 1).any()
+    assert not (table.sum(axis=1) == 1).any()
+    assert table.sum() == 4  # and no more than it takes
+    nobody = pd.Series([0.0, 20.0, 30.0])
+    assert hidden_cells(nobody, keys[["region"]].iloc[:3], floor=5).tolist() == [True, False, False]
 
 
 def two_quarters(scores_before, scores_after, ids_before, ids_after, metric: str = "nps"):

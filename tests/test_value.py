@@ -12,12 +12,13 @@ import pytest
 
 from cxroi import periods
 from cxroi.errors import InputError
-from cxroi.linkage import Linkage, estimate_persistence
+from cxroi.linkage import Linkage, estimate_persistence, standard_linkages
 from cxroi.panel import HISTORY, Panel, build_panel
 from cxroi.simulate import simulate
 from cxroi.tables import read_tables
 from cxroi.value import CustomerValue, estimate, lifetime_value, score_bands
 from cxroi.value import forward as forward_room
+from cxroi.value.lifetime import value_from_linkages
 
 FIRST = periods.index("2024Q1")
 QUARTERS = 12
@@ -159,7 +160,10 @@ def test_response_splits_what_comes_from_staying_and_from_spending() -> None:
 # Identities on a simulated company
 
 
-def test_response_is_near_for_a_whole_point_and_for_a_fading_one(value: CustomerValue) -> None:
+def test_response_is_near_for_a_whole_point_and_for_a_fading_one(panel: Panel) -> None:
+    straight = standard_linkages(panel, "nps", methods=("raw", "adjusted"))  # without the bend of expected satisfaction
+    generator = np.random.default_rng(1)
+    value = value_from_linkages(panel, straight, "nps", (QUARTERS, RATE), generator=generator, seed=1, draws=40)
     point = gained(value, np.ones(QUARTERS)) @ value.discount
     # curvature between half a point and one point: hazards of a few per cent, slopes of a few hundredths
     assert point == pytest.approx(value.point_draws()[0], rel=0.03)

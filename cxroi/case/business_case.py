@@ -29,7 +29,7 @@ from cxroi.case.forecast import (
     triangular,
     unit_benefit,
 )
-from cxroi.case.programme import CATEGORIES, Case
+from cxroi.case.programme import CATEGORIES, LADDER, Case
 from cxroi.errors import InputError, InvalidCase
 from cxroi.value.response import MarginResponse
 
@@ -70,24 +70,32 @@ class BusinessCase:
         """The total, or the only programme."""
         return self.forecasts[-1]
 
+    @property
+    def _rung(self) -> float:
+        """Rung of the linkage, 1 the weakest; NaN where there is none."""
+        known = not self.response.reason and self.response.evidence in LADDER
+        return LADDER.index(self.response.evidence) + 1.0 if known else math.nan
+
     def tidy(self) -> pd.DataFrame:
         """Every measure by programme and scenario, the columns of ``case.csv``.
 
         In ``base``, low, median and high are the 5, 50 and 95 % quantiles over all draws; in the other scenarios the
         four numbers are one. A cell is empty where the figure does not exist: an internal rate where there is not one,
-        payback beyond the horizon, a break-even gain where a point brings nothing.
+        a modified one where in no month more flows back than goes out, payback beyond the horizon, a break-even gain
+        where a point brings nothing. ``linkage_evidence`` is the grade of evidence of the linkage as its rung of five,
+        from 1 association to 5 experiment.
         """
         rows: list[tuple[object, ...]] = []
         for forecast in self.forecasts:
-            rows += [(forecast.programme, "base", *row) for row in _base_rows(forecast, self.case)]
+            rows += [(forecast.programme, "base", *row) for row in _base_rows(forecast, self.case, self._rung)]
         for scenario, forecast in self.scenarios:
-            rows += [(forecast.programme, scenario, *row) for row in _scenario_rows(forecast, self.case)]
+            rows += [(forecast.programme, scenario, *row) for row in _scenario_rows(forecast, self.case, self._rung)]
         frame = pd.DataFrame(rows, columns=list(COLUMNS))
         return frame.astype(dict.fromkeys(("low", "median", "high", "mean"), float))
 
     def glance(self) -> pd.DataFrame:
         """One row: the figures of the total (or of the only programme), and what they rest on."""
-        rows = {row[0]: row[1:] for row in _base_rows(self.whole, self.case)}
+        rows = {row[0]: row[1:] for row in _base_rows(self.whole, self.case, self._rung)}
         row = {
             "programmes": len(self.case.programmes),
             "currency": self.case.currency,
@@ -255,6 +263,7 @@ _UNITS = {
     "break_even_multiple": "ratio",
     "pv_cost": "currency",
     "pv_benefit": "currency",
+    "linkage_evidence": "rung_of_5",
 }
 """Measures of ``case.csv`` in their order; the unit ``currency`` is written as the case's currency."""
 
@@ -268,18 +277,33 @@ def _rows(case: Case, cells: Callable[[str], tuple[float, float, float, float]])
         yield measure, low, median, high, mean, case.currency if unit == "currency" else unit
 
 
-def _base_rows(forecast: Forecast, case: Case) -> list[Row]:
+def _base_rows(forecast: Forecast, case: Case, rung: float) -> list[Row]:
     """Quantiles and mean over all draws."""
-    return list(_rows(case, lambda measure: base_cells(forecast, measure)))
+    told = _without_rate_of_total_loss(forecast)
+    return list(
+        _rows(case, lambda measure: (rung,) * 4 if measure == "linkage_evidence" else base_cells(told, measure))
+    )
 
 
-def _scenario_rows(forecast: Forecast, case: Case) -> list[Row]:
+def _scenario_rows(forecast: Forecast, case: Case, rung: float) -> list[Row]:
     """The single draw of a scenario four times; probabilities have no meaning there and stay empty."""
+    measures = _without_rate_of_total_loss(forecast).measures | {"linkage_evidence": np.array([rung])}
 
     def cells(measure: str) -> tuple[float, float, float, float]:
-        return (float(forecast.measures[measure][0]) if measure in forecast.measures else math.nan,) * 4
+        return (float(measures[measure][0]) if measure in measures else math.nan,) * 4
 
     return list(_rows(case, cells))
+
+
+def _without_rate_of_total_loss(forecast: Forecast) -> Forecast:
+    """The forecast with no modified rate, in place of -1, where in no month more flows back than goes out.
+
+    Such draws keep their place as the worst ones.
+    """
+    if "mirr" not in forecast.measures:
+        return forecast
+    rate = forecast.measures["mirr"]
+    return replace(forecast, measures=forecast.measures | {"mirr": np.where(rate > -1.0, rate, -np.inf)})
 
 
 def _cash_flows(forecast: Forecast, case: Case) -> pd.DataFrame:

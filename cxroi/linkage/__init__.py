@@ -1,10 +1,20 @@
 """From a score to what customers did next: equations, checks, the claim ladder."""
 
 from cxroi.linkage.ladder import RUNGS, Rung, grade
-from cxroi.linkage.model import NOTHING_TO_HOLD, Linkage, fit_linkage, not_estimable, standard_linkages, unit
+from cxroi.linkage.model import (
+    METHODS,
+    NOTHING_TO_HOLD,
+    Linkage,
+    fit_linkage,
+    headline_method,
+    not_estimable,
+    standard_linkages,
+    unit,
+)
 from cxroi.linkage.persistence import Persistence, estimate_persistence
 
 __all__ = [
+    "METHODS",
     "NOTHING_TO_HOLD",
     "RUNGS",
     "Linkage",
@@ -13,6 +23,7 @@ __all__ = [
     "estimate_persistence",
     "fit_linkage",
     "grade",
+    "headline_method",
     "not_estimable",
     "standard_linkages",
     "unit",

@@ -14,10 +14,12 @@ import pandas as pd
 from cxroi import periods as calendar
 from cxroi.linkage.fit import Floats, Ints, independent_columns
 from cxroi.linkage.history import NET_COLUMNS, NetHistory, learn_history, net_columns, satisfaction_correlations
+from cxroi.linkage.satisfaction import COLUMNS
 from cxroi.panel import Panel
 
 FEWEST_ROWS_OF_A_LEVEL = 30
 MOST_LEVELS = 20
+BEND = "satisfaction_bend"  # squared distance of satisfaction from its mean
 MISSING, OTHER = "(missing)", "(other)"
 
 
@@ -32,6 +34,7 @@ class Preparation:
     periods: tuple[int, ...]
     period: calendar.Period
     net: NetHistory | None = None
+    bends: tuple[str, float] | None = None
 
     def apply(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The same rows with numbers without gaps, categorical controls and ``period_label``; shape (rows, more columns)."""
@@ -50,6 +53,9 @@ class Preparation:
             prepared["period_label"] = pd.Categorical.from_codes(codes, categories=pd.Index(labels))
         if self.net is not None:
             prepared = prepared.assign(**net_columns(rows, self.net))
+        if self.bends is not None:
+            exposure, centre = self.bends
+            prepared[BEND] = (rows[exposure] - centre) ** 2 + rows["satisfaction_spread"]
         return prepared.rename(columns=self.aliases)
 
 
@@ -130,6 +136,18 @@ class Design:
                 matrix[:, self.columns.index(name)] = columns[name]
         return replace(self, matrix=matrix, preparation=replace(self.preparation, net=net))
 
+    def without(self, column: str) -> Design:
+        """The same design less one column; itself where it has no such column."""
+        if column not in self.columns:
+            return self
+        position = self.columns.index(column)
+        return replace(
+            self,
+            matrix=np.asfortranarray(np.delete(self.matrix, position, axis=1)),
+            columns=tuple(name for name in self.columns if name != column),
+            kept=np.delete(self.kept, position),
+        )
+
     @cached_property
     def shift(self) -> Floats | None:
         """Change of every row's columns when the score rises by one point, shape (k,), or None if it differs between rows."""
@@ -148,8 +166,28 @@ class Design:
 
     def shifted(self, rows: pd.DataFrame) -> Floats:
         """The same columns with the score one point higher and everything else, history too, as it is, shape (rows, k)."""
+        if self.preparation.bends is not None:
+            return self.matrix + self._bent_change(rows)
         prepared = self.preparation.apply(rows)
         return _matrix(self.spec, prepared.assign(**{self.exposure: prepared[self.exposure] + 1.0}))[:, self.kept]
+
+    def _bent_change(self, rows: pd.DataFrame) -> Floats:
+        assert self.preparation.bends is not None
+        exposure, centre = self.preparation.bends
+        change = np.zeros((len(rows), len(self.columns)), order="F")
+        change[:, self.columns.index(exposure)] = 1.0
+        if BEND in self.columns:
+            change[:, self.columns.index(BEND)] = 2.0 * (rows[exposure].to_numpy(dtype=float) - centre) + 1.0
+        return change
+
+    def of_satisfaction(self, rows: pd.DataFrame) -> dict[int, Floats]:
+        """Columns that follow from expected satisfaction, for other expectations of the same rows: position to values."""
+        values: dict[str, Floats] = {name: rows[name].to_numpy(dtype=float) for name in (self.exposure, *COLUMNS)}
+        if self.preparation.net is not None:
+            values |= net_columns(rows, self.preparation.net)
+        if self.preparation.bends is not None:
+            values[BEND] = (values[self.exposure] - self.preparation.bends[1]) ** 2 + values["satisfaction_spread"]
+        return {self.columns.index(name): value for name, value in values.items() if name in self.columns}
 
 
 def build_design(

@@ -159,8 +159,8 @@ def fit(
     )
 
 
-def response_to_design(fitted: Fit, design: Floats, outcome: Floats, change: dict[int, Floats]) -> Floats:
-    """Derivative of the coefficients when columns of the design change, shape (k,).
+def response_to_design(fitted: Fit, design: Floats, outcome: Floats, changes: Sequence[dict[int, Floats]]) -> Floats:
+    """Derivative of the coefficients when columns of the design change, shape (k, changes).
 
     Parameters
     ----------
@@ -168,8 +168,8 @@ def response_to_design(fitted: Fit, design: Floats, outcome: Floats, change: dic
         Of the design.
     design : array, shape (N, k)
     outcome : array, shape (N,)
-    change : dict of int to array
-        Derivative of each changing column, shape (N,); the other columns stay.
+    changes : sequence of dict of int to array
+        For each change: derivative of each changing column, shape (N,); the other columns stay.
 
     Notes
     -----
@@ -180,17 +180,19 @@ def response_to_design(fitted: Fit, design: Floats, outcome: Floats, change: dic
     >>> design = np.column_stack([np.ones(3), [-1.0, 0, 1]])
     >>> outcome = np.array([1.0, 2, 3])
     >>> result = fit(design, outcome, np.arange(3), family="gaussian")
-    >>> response_to_design(result, design, outcome, {1: design[:, 1]}).round(6)  # a column 1 % longer: a slope 1 % smaller
-    array([ 0., -1.])
+    >>> response_to_design(result, design, outcome, [{1: design[:, 1]}]).round(6)  # a column 1 % longer: a slope 1 % smaller
+    array([[ 0.],
+           [-1.]])
     """
     mean_now = mean(design @ fitted.coefficients, fitted.family)
     slope = mean_slope(mean_now, fitted.family)
-    moved = np.zeros(len(design))
-    gradient = np.zeros(design.shape[1])
-    for column, derivative in change.items():
-        moved += derivative * fitted.coefficients[column]
-        gradient[column] += float(derivative @ (outcome - mean_now))
-    gradient -= design.T @ (slope * moved)
+    moved = np.zeros((len(design), len(changes)), order="F")
+    gradient = np.zeros((design.shape[1], len(changes)))
+    for number, change in enumerate(changes):
+        for column, derivative in change.items():
+            moved[:, number] += derivative * fitted.coefficients[column]
+            gradient[column, number] += float(derivative @ (outcome - mean_now))
+    gradient -= design.T @ (slope[:, None] * moved)
     return _solve(_weighted_cross_product(design, slope), gradient)
 
 
@@ -218,6 +220,23 @@ def independent_columns(design: Floats, *, tolerance: float = 1e-9) -> Ints:
     return np.array(kept, dtype=np.int64)
 
 
+def inflation(design: Floats, column: int, by: int) -> float:
+    """Factor by which holding a column fixed widens the standard error of another, in a linear model of the design.
+
+    Examples
+    --------
+    >>> x = np.array([-1.0, 0, 1, 0])
+    >>> round(inflation(np.column_stack([x, x + [1.0, -1, 1, -1]]), 0, 1), 3)
+    1.225
+    """
+    cross = _weighted_cross_product(design, np.ones(len(design)))
+    others = np.flatnonzero(np.arange(len(cross)) != by)
+    own = _solve(cross, np.eye(len(cross)))[column, column]
+    at = int(np.flatnonzero(others == column)[0])
+    without = _solve(cross[np.ix_(others, others)], np.eye(len(others)))[at, at]
+    return float(np.sqrt(own / without))
+
+
 def joint_covariance(fits: Sequence[Fit]) -> Floats:
     """Clustered covariance of the coefficients of several equations stacked, shape (Σk, Σk).
 
@@ -239,18 +258,18 @@ def joint_covariance(fits: Sequence[Fit]) -> Floats:
 
 
 def with_nuisance(fitted: Fit, slopes: Floats, nuisance: Floats, clusters: Ints) -> Fit:
-    """Add the sampling error of a number that the design was built with.
+    """Add the sampling error of numbers that the design was built with.
 
     Parameters
     ----------
-    slopes : array, shape (k,)
-        Change of the coefficients per unit of that number.
-    nuisance : array, shape (G',)
-        Contribution of each of ``clusters`` (codes, shape (G',)) to that number.
+    slopes : array, shape (k, q)
+        Change of the coefficients per unit of each of those numbers.
+    nuisance : array, shape (G', q)
+        Contribution of each of ``clusters`` (codes, shape (G',)) to those numbers.
     """
     influence = fitted.influence.copy()
     _, mine, theirs = np.intersect1d(fitted.clusters, clusters, assume_unique=True, return_indices=True)
-    influence[mine] += np.outer(nuisance[theirs], slopes)
+    influence[mine] += nuisance[theirs] @ slopes.T
     return replace(fitted, influence=influence, covariance=influence.T @ influence)
 
 

@@ -18,6 +18,7 @@ import pandas as pd
 
 from cxroi.linkage.fit import Floats
 from cxroi.linkage.persistence import estimate_persistence
+from cxroi.linkage.satisfaction import expects_satisfaction
 from cxroi.panel import Panel
 
 NET_COLUMNS = ("orders_now_net", "orders_before_net", "basket_net")
@@ -99,6 +100,8 @@ def satisfaction_correlations(panel: Panel, exposure: str) -> tuple[float, ...]:
     """
     if not exposure:
         return ()
+    if expects_satisfaction(panel.rows.columns):
+        return (1.0,)
     return panel.once("satisfaction correlations", lambda: _satisfaction_correlations(panel))
 
 
@@ -141,14 +144,11 @@ def _correlations(rows: pd.DataFrame, exposure: str) -> tuple[float, ...]:
 def net_columns(rows: pd.DataFrame, net: NetHistory) -> dict[str, Floats]:
     """The columns ``orders_now_net``, ``orders_before_net``, ``basket_net`` for rows of a panel, shape (rows,) each."""
     before = rows["periods_before"].to_numpy(dtype=float)
-    score = np.zeros(len(rows))
-    if net.exposure and net.exposure in rows:
-        score = np.nan_to_num(rows[net.exposure].to_numpy(dtype=float) - net.centre)
-    lag_one, earlier = net.correlation(np.zeros(len(rows))), net.correlation(before)
+    last, earlier = _past_scores(rows, net)
     orders_now = rows["orders_now"].to_numpy(dtype=float)
     orders_before = rows["orders_before"].to_numpy(dtype=float) * before
-    expected_now = net.order_rate * np.exp(net.order_slope * lag_one * score)
-    expected_before = net.order_rate * before * np.exp(net.order_slope * earlier * score)
+    expected_now = net.order_rate * np.exp(net.order_slope * last)
+    expected_before = net.order_rate * before * np.exp(net.order_slope * earlier)
     orders = orders_now + orders_before
     margin = rows["margin_now"].to_numpy(dtype=float) + rows["margin_before"].to_numpy(dtype=float) * before
     per_order = np.where(orders > 0, margin / np.maximum(orders, 1.0), net.basket)
@@ -156,9 +156,20 @@ def net_columns(rows: pd.DataFrame, net: NetHistory) -> dict[str, Floats]:
     columns = (
         _posterior(orders_now, expected_now, net.order_shape),
         _posterior(orders_before, expected_before, net.order_shape),
-        basket - net.basket_slope * np.where(before > 0, earlier, lag_one) * score,
+        basket - net.basket_slope * np.where(before > 0, earlier, last),
     )
     return dict(zip(NET_COLUMNS, columns, strict=True))
+
+
+def _past_scores(rows: pd.DataFrame, net: NetHistory) -> tuple[Floats, Floats]:
+    """What the score says of satisfaction one period ago and on average before that, points from the mean, shape (rows,) each."""
+    if expects_satisfaction(rows.columns):
+        return rows["satisfaction_last"].to_numpy(dtype=float), rows["satisfaction_earlier"].to_numpy(dtype=float)
+    before = rows["periods_before"].to_numpy(dtype=float)
+    score = np.zeros(len(rows))
+    if net.exposure and net.exposure in rows:
+        score = np.nan_to_num(rows[net.exposure].to_numpy(dtype=float) - net.centre)
+    return net.correlation(np.zeros(len(rows))) * score, net.correlation(before) * score
 
 
 def _posterior(orders: Floats, expected: Floats, shape: float) -> Floats:

@@ -13,6 +13,7 @@ import pandas as pd
 from scipy import special
 
 from cxroi.errors import InputError
+from cxroi.linkage.calibrated import Calibrated, add_satisfaction_error, calibrated, score_terms
 from cxroi.linkage.design import Design, adjusted_terms, build_design, prepare
 from cxroi.linkage.effects import Effect, Slopes, average_effect, average_product_effect, level_shift
 from cxroi.linkage.fit import (
@@ -21,13 +22,15 @@ from cxroi.linkage.fit import (
     Floats,
     Ints,
     fit,
+    inflation,
     joint_covariance,
     mean,
     response_to_design,
     with_nuisance,
 )
 from cxroi.linkage.history import NetHistory, net_columns
-from cxroi.linkage.ladder import Rung, grade
+from cxroi.linkage.ladder import Rung, can_lead, grade
+from cxroi.linkage.placebo import Placebo, placebo
 from cxroi.linkage.separation import firth, separating_direction
 from cxroi.linkage.weights import Calibration, calibrate
 from cxroi.panel import METRICS, Panel
@@ -37,6 +40,11 @@ if TYPE_CHECKING:
 
 FAMILIES: dict[str, Family] = {"retained": "logit", "orders": "poisson", "revenue": "poisson", "margin": "poisson"}
 STANDARD_OUTCOMES = ("retained", "orders", "margin")
+METHODS = ("raw", "adjusted", "calibrated", "within")
+CRITICAL = 1.96
+WIDE_RELIABILITY = 0.3
+MOST_INFLATION = 2.5  # of the error of retention by holding past satisfaction fixed
+PATH = "satisfaction_path"
 NOTHING_TO_HOLD = "no controls, history or periods to hold fixed"
 FEWEST_CUSTOMERS = 50
 FEWEST_EVENTS = 10
@@ -67,6 +75,10 @@ class Linkage:
         Controls that predict some rows perfectly while the score does not; the fit is Firth's, the score's effect finite.
     retention : Linkage or None
         For amounts: the equation of being retained, by which the amount's average effect counts those who left as 0.
+    scores : Calibrated or None
+        Expected satisfaction in place of single answers, where the method uses it.
+    placebo : Placebo or None
+        Whether orders before an answer leave it alone, where answers are repeated enough to see.
     """
 
     panel: Panel
@@ -82,6 +94,8 @@ class Linkage:
     separated: tuple[str, ...] = ()
     predicting: tuple[str, ...] = ()
     retention: Linkage | None = None
+    scores: Calibrated | None = None
+    placebo: Placebo | None = None
 
     def __repr__(self) -> str:
         return repr(self.tidy())
@@ -89,7 +103,7 @@ class Linkage:
     @property
     def evidence(self) -> Rung:
         """Rung of the claim ladder."""
-        return grade(self.method, self.panel.timing)
+        return grade(self.method, self.panel.timing, placebo_passes=self.placebo is None or self.placebo.passes)
 
     @cached_property
     def slopes(self) -> Slopes:
@@ -273,7 +287,11 @@ class Linkage:
             few = rarer < FEWEST_EVENTS_A_COLUMN
             advice = "customers who left (or stayed, if fewer) for each column of the equation"
             rows.append(("events per column", "warn" if few else "pass", rarer, advice))
-        if self.method == "adjusted":
+        if self.scores is not None:
+            rows += self._satisfaction_checks(self.scores)
+        if self.placebo is not None:
+            rows.append(self.placebo.check())
+        if self.method not in ("raw",):
             left_over = self.calibration.imbalance_after
             rows.append(
                 (
@@ -295,7 +313,7 @@ class Linkage:
                 )
             )
         net = self.design.preparation.net
-        if self.method == "adjusted" and net is not None and self.exposure:
+        if self.method != "raw" and net is not None and self.exposure:
             rows.append(
                 (
                     "history net of satisfaction",
@@ -327,6 +345,28 @@ class Linkage:
                 )
             )
         return pd.DataFrame(rows, columns=["name", "verdict", "number", "advice"])
+
+    def _satisfaction_checks(self, scores: Calibrated) -> list[tuple[str, str, float, str]]:
+        satisfaction = scores.satisfaction
+        reach = CRITICAL * satisfaction.reliability_error
+        low, high = satisfaction.reliability - reach, min(satisfaction.reliability + reach, 1.0)
+        sure = high - low < WIDE_RELIABILITY
+        rows = [
+            (
+                "reliability of one answer",
+                "pass" if sure else "warn",
+                satisfaction.reliability,
+                f"share of an answer's variance that is satisfaction (95 %: {low:.2f} to {high:.2f}); the figure is corrected for the rest",
+            )
+        ]
+        if self.outcome == "retained":
+            held = PATH in self.design.columns
+            advice = "past satisfaction is held fixed, so that those who stayed in spite of little of it do not blur the figure"
+            lacking = (
+                "too few repeated answers to hold past satisfaction fixed; where many leave, the figure is too small"
+            )
+            rows.append(("survivors", "pass" if held else "warn", float(held), advice if held else lacking))
+        return rows
 
     def plot(self) -> Axes:
         """Observed outcome by answer with the fitted average; see ``cxroi.plots.linkage``."""
@@ -431,6 +471,7 @@ def fit_outcome(
     retention: Linkage | None = None,
     calibration: Calibration | None = None,
     start: Floats | None = None,
+    method: str = "",
 ) -> Linkage:
     """Fit an outcome on a design that is there already; an empty exposure fits history and controls alone.
 
@@ -459,7 +500,7 @@ def fit_outcome(
         formula=f"{outcome} ~ {design.right_hand_side}",
         outcome=outcome,
         exposure=exposure,
-        method="adjusted" if others else "raw",
+        method=method or ("adjusted" if others else "raw"),
         design=design,
         fitted=fitted,
         used=used,
@@ -498,9 +539,9 @@ def not_estimable(panel: Panel, outcome: str, exposure: str) -> str:
 
 
 def standard_linkages(
-    panel: Panel, exposure: str, *, methods: Sequence[str] = ("raw", "adjusted")
+    panel: Panel, exposure: str, *, methods: Sequence[str] = METHODS
 ) -> dict[tuple[str, str], Linkage | str]:
-    """Raw and adjusted equations of every outcome for one score; a reason in words where one cannot be estimated.
+    """The standard equations of every outcome for one score; a reason in words where one cannot be estimated.
 
     Parameters
     ----------
@@ -508,7 +549,8 @@ def standard_linkages(
     exposure : str
         ``nps``, ``csat``, ``ces``, or empty: what history and controls alone say (a base without answers).
     methods : sequence of str
-        Of ``raw`` and ``adjusted``.
+        ``raw``: the answer alone; ``adjusted``: with controls, tenure, purchase history and period; ``calibrated``: so
+        with expected satisfaction in place of single answers; ``within``: so with the customer's lasting level held fixed.
 
     Returns
     -------
@@ -516,40 +558,95 @@ def standard_linkages(
         ``(outcome, method)`` to ``Linkage`` or reason; outcomes ``retained``, ``orders``, ``margin``.
     """
     rows = _answered(panel, exposure)
+    reasons = {outcome: not_estimable(panel, outcome, exposure) for outcome in STANDARD_OUTCOMES}
+    if not reasons["margin"] and rows["retained"].notna().any() and reasons["retained"]:
+        reasons["margin"] = "retention cannot be estimated, and margin counts those who left as 0"
     found: dict[tuple[str, str], Linkage | str] = {}
     for method in methods:
-        preparation = prepare(panel, rows, exposure)
-        extra = adjusted_terms(panel, rows, preparation) if method == "adjusted" else ""
-        if method == "adjusted" and not extra:
-            found |= {(outcome, method): NOTHING_TO_HOLD for outcome in STANDARD_OUTCOMES}
-            continue
-        right = " + ".join(part for part in (exposure, extra) if part)
-        design = build_design(panel, rows, right, exposure, preparation=preparation)
-        reasons = {outcome: not_estimable(panel, outcome, exposure) for outcome in STANDARD_OUTCOMES}
-        if not reasons["margin"] and rows["retained"].notna().any() and reasons["retained"]:
-            reasons["margin"] = "retention cannot be estimated, and margin counts those who left as 0"
-        for outcome, linkage in _fit_standard(panel, rows, design, reasons).items():
+        for outcome, linkage in _standard(panel, exposure, method, reasons).items():
             found[outcome, method] = linkage
     return found
 
 
-def _fit_standard(panel: Panel, rows: pd.DataFrame, plain: Design, reasons: dict[str, str]) -> dict[str, Linkage | str]:
-    """Retention, orders and margin on one design; purchase history in it net of the orders' own slope, found as a fixed point."""
+def _standard(panel: Panel, exposure: str, method: str, reasons: dict[str, str]) -> dict[str, Linkage | str]:
+    """The equations of one method."""
+    if all(reasons.values()):
+        return dict(reasons)
+    rows = _answered(panel, exposure)
+    if method in ("raw", "adjusted"):
+        preparation = prepare(panel, rows, exposure)
+        extra = adjusted_terms(panel, rows, preparation) if method == "adjusted" else ""
+        if method == "adjusted" and not extra:
+            return dict.fromkeys(STANDARD_OUTCOMES, NOTHING_TO_HOLD)
+        right = " + ".join(part for part in (exposure, extra) if part)
+        design = build_design(panel, rows, right, exposure, preparation=preparation)
+        return _fit_standard(panel, design, reasons, method)
+    if not exposure:
+        return {}
+    scores = calibrated(panel, exposure)
+    if isinstance(scores, str):
+        return {outcome: reason or scores for outcome, reason in reasons.items()}
+    own = scores.panel
+    preparation = replace(prepare(own, own.rows, exposure), bends=(exposure, scores.centre))
+    score = score_terms(exposure, level=method == "within")
+    right = " + ".join([score, PATH, *adjusted_terms(own, own.rows, preparation).split(" + ")])
+    design = build_design(own, own.rows, right, exposure, preparation=preparation)
+    if inflation(design.matrix, design.columns.index(exposure), design.columns.index(PATH)) > MOST_INFLATION:
+        design = design.without(PATH)
+    return _fit_standard(own, design, reasons, method, scores)
+
+
+def headline_method(found: dict[tuple[str, str], Linkage | str]) -> str:
+    """Method whose figures lead, one for all outcomes of a score.
+
+    The comparison within customers, if the placebo passes and it could see figures half as large as the calibrated ones; else expected
+    satisfaction in place of single answers; else the adjusted figures; else the raw ones where nothing can be held fixed.
+    """
+    if _within_leads(found):
+        return "within"
+    for method in ("calibrated", "adjusted"):
+        if any(isinstance(found.get((outcome, method)), Linkage) for outcome in STANDARD_OUTCOMES):
+            return method
+    nothing = all(found.get((outcome, "adjusted"), NOTHING_TO_HOLD) == NOTHING_TO_HOLD for outcome in STANDARD_OUTCOMES)
+    return "raw" if nothing else "adjusted"
+
+
+def _within_leads(found: dict[tuple[str, str], Linkage | str]) -> bool:
+    pairs = [(found.get((outcome, "within")), found.get((outcome, "calibrated"))) for outcome in ("retained", "margin")]
+    known = [(own, other) for own, other in pairs if isinstance(own, Linkage) and isinstance(other, Linkage)]
+    return bool(known) and all(
+        not own.separated
+        and own.placebo is not None
+        and own.placebo.passes
+        and can_lead((own.effect.estimate, own.std_error), other.effect.estimate)
+        for own, other in known
+    )
+
+
+def _fit_standard(
+    panel: Panel, plain: Design, reasons: dict[str, str], method: str, scores: Calibrated | None = None
+) -> dict[str, Linkage | str]:
+    """Retention, orders and margin on one design; purchase history in it net of the orders' own slope, found as a fixed point.
+
+    Only retention holds the path of past satisfaction fixed: those who stayed in spite of low satisfaction differ from the others.
+    """
+    rows = _answered(panel, plain.exposure)
     found: dict[str, Linkage | str] = {outcome: reason for outcome, reason in reasons.items() if reason}
     net = plain.preparation.net
     nets = net is not None and net.nets and "orders_now_net" in plain.columns and not reasons["orders"]
     design, nuisance = plain, None
     if not reasons["orders"]:
-        orders = fit_outcome(panel, "orders", plain)
+        orders = fit_outcome(panel, "orders", plain.without(PATH), method=method)
         if nets:
             assert net is not None
-            orders, nuisance = _net_orders(panel, rows, plain, orders, net)
-            design = orders.design
+            orders, nuisance = _net_orders(panel, rows, plain.without(PATH), orders, net)
+            assert orders.design.preparation.net is not None
+            design = plain.with_history(rows, orders.design.preparation.net)
         found["orders"] = orders
     calibration = next((linkage.calibration for linkage in found.values() if isinstance(linkage, Linkage)), None)
     retention: Linkage | None = None
     if not reasons["retained"]:
-        retention = fit_outcome(panel, "retained", design, calibration=calibration)
+        retention = fit_outcome(panel, "retained", design, calibration=calibration, method=method)
         if nuisance is not None and not retention.separated:
             retention = _with_slope_error(rows, retention, nuisance)
         found["retained"] = retention
@@ -557,17 +654,49 @@ def _fit_standard(panel: Panel, rows: pd.DataFrame, plain: Design, reasons: dict
     if not reasons["margin"] and retention is not None and retention.separated:
         found["margin"] = "retention is predicted perfectly, and margin counts those who left as 0"
     elif not reasons["margin"]:
-        margin = fit_outcome(panel, "margin", design, retention=retention, calibration=calibration)
+        of_amounts = design.without(PATH)
+        margin = fit_outcome(panel, "margin", of_amounts, retention=retention, calibration=calibration, method=method)
         if nuisance is not None:
             if margin.fitted.family == "poisson":
                 assert design.preparation.net is not None
                 basket_slope = _slope(margin) - design.preparation.net.order_slope
-                netted = design.with_history(rows, replace(design.preparation.net, basket_slope=basket_slope))
+                netted = of_amounts.with_history(rows, replace(design.preparation.net, basket_slope=basket_slope))
                 start = margin.fitted.coefficients
-                margin = fit_outcome(panel, "margin", netted, retention=retention, calibration=calibration, start=start)
+                margin = fit_outcome(
+                    panel, "margin", netted, retention=retention, calibration=calibration, start=start, method=method
+                )
             margin = _with_slope_error(rows, margin, nuisance)
         found["margin"] = margin
-    return {outcome: found[outcome] for outcome in STANDARD_OUTCOMES}
+    if scores is not None:
+        found = _with_satisfaction_error(scores, found)
+    return {outcome: _with_grounds(found[outcome], scores) for outcome in STANDARD_OUTCOMES}
+
+
+def _with_grounds(linkage: Linkage | str, scores: Calibrated | None) -> Linkage | str:
+    """The equation with what its grade rests on."""
+    if isinstance(linkage, str) or linkage.method == "raw" or not linkage.exposure:
+        return linkage
+    known = scores if scores is not None else calibrated(linkage.panel, linkage.exposure)
+    if isinstance(known, str):
+        return linkage
+    tested = known.panel.once("placebo", lambda: placebo(known))
+    return replace(linkage, scores=scores, placebo=tested)
+
+
+def _with_satisfaction_error(scores: Calibrated, found: dict[str, Linkage | str]) -> dict[str, Linkage | str]:
+    """Add the sampling error of the parameters behind expected satisfaction to every equation that is there."""
+    result = dict(found)
+    for outcome in STANDARD_OUTCOMES:  # retention first: the others' products rest on it
+        linkage = result[outcome]
+        if isinstance(linkage, str) or linkage.separated or linkage.predicting:
+            continue
+        target = linkage.panel.rows[outcome].to_numpy(dtype=float)[linkage.used]
+        fitted = add_satisfaction_error(scores, linkage.design, linkage.fitted, target, linkage.used)
+        retention = result["retained"] if linkage.retention is not None else None
+        result[outcome] = replace(
+            linkage, fitted=fitted, retention=retention if isinstance(retention, Linkage) else None
+        )
+    return result
 
 
 def _net_orders(
@@ -580,15 +709,17 @@ def _net_orders(
     position = plain.columns.index(plain.exposure)
     linkage, assumed, gain = at_zero, 0.0, 0.0
     for _ in range(NETTING_STEPS):
-        gain = min(float(_response_to_slope(rows, linkage)[position]), LARGEST_GAIN)
+        gain = min(float(_response_to_slope(rows, linkage)[position, 0]), LARGEST_GAIN)
         apart = _slope(linkage) - assumed
         if abs(apart) < NETTING_TOLERANCE:
             break
         assumed += apart / (1.0 - gain)
         netted = plain.with_history(rows, replace(net, order_slope=assumed))
         start = linkage.fitted.coefficients
-        linkage = fit_outcome(panel, "orders", netted, calibration=at_zero.calibration, start=start)
-    contribution = linkage.fitted.influence[:, position] / (1.0 - gain)
+        linkage = fit_outcome(
+            panel, "orders", netted, calibration=at_zero.calibration, start=start, method=at_zero.method
+        )
+    contribution = linkage.fitted.influence[:, [position]] / (1.0 - gain)
     response = _response_to_slope(rows, linkage)
     fitted = with_nuisance(linkage.fitted, response, contribution, linkage.fitted.clusters)
     return replace(linkage, fitted=fitted), (contribution, linkage.fitted.clusters)
@@ -601,7 +732,7 @@ def _with_slope_error(rows: pd.DataFrame, linkage: Linkage, nuisance: tuple[Floa
 
 
 def _response_to_slope(rows: pd.DataFrame, linkage: Linkage) -> Floats:
-    """Derivative of the coefficients by the orders' slope that history is net of, shape (k,)."""
+    """Derivative of the coefficients by the orders' slope that history is net of, shape (k, 1)."""
     design, used = linkage.design, linkage.used
     net = design.preparation.net
     assert net is not None
@@ -614,7 +745,7 @@ def _response_to_slope(rows: pd.DataFrame, linkage: Linkage) -> Floats:
     }
     outcome = rows[linkage.outcome].to_numpy(dtype=float)[used]
     matrix = design.matrix if len(used) == len(rows) else np.asfortranarray(design.matrix[used])
-    return response_to_design(linkage.fitted, matrix, outcome, change)
+    return response_to_design(linkage.fitted, matrix, outcome, [change])
 
 
 def _slope(linkage: Linkage) -> float:

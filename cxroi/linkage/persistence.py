@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cxroi.linkage.satisfaction import PARAMETERS, Satisfaction
 from cxroi.panel import Panel
 
 Floats = NDArray[np.float64]
@@ -97,6 +98,22 @@ def estimate_persistence(
     weights = 1 / np.maximum(np.diag(spread), 1e-12)
     lasting, fading, fade = _fit(np.vstack([covariance, noisy]), lags.astype(float), weights, variance)
     return Persistence(variance, float(lasting[0]), float(fading[0]), float(fade[0]), fade[1:], int(sizes.sum()))
+
+
+def lasts(satisfaction: Satisfaction, *, generator: np.random.Generator, draws: int) -> Persistence:
+    """Persistence from the parameters of satisfaction; draws of the fade from its own sampling error.
+
+    Returns
+    -------
+    Persistence
+        ``fade_draws`` has shape (draws,).
+    """
+    position = PARAMETERS.index("fade")
+    error = float(np.sqrt(satisfaction.covariance[position, position]))
+    fades = [satisfaction.moved(position, error * step).fade for step in generator.standard_normal(draws)]
+    lasting = satisfaction.lasting + satisfaction.predicted
+    variance = lasting + satisfaction.fading + satisfaction.noise
+    return Persistence(variance, lasting, satisfaction.fading, satisfaction.fade, np.array(fades), satisfaction.pairs)
 
 
 def _fit(covariances: Floats, lags: Floats, weights: Floats, variance: float) -> tuple[Floats, Floats, Floats]:

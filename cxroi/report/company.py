@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxroi import periods, scores
+from cxroi import scores
 from cxroi.case import BusinessCase, Case, business_case, faded_as_observed, read_case
 from cxroi.errors import InvalidCase
 from cxroi.panel import METRICS, Panel, build_panel
-from cxroi.report import results
+from cxroi.report import results, views
 from cxroi.tables import Tables, read_tables
 from cxroi.value import CustomerValue, Estimates, estimate, lifetime_value
 
@@ -61,11 +61,6 @@ class Assessment:
     faded: BusinessCase | None
     seed: int
 
-    @property
-    def last_quarter(self) -> str:
-        """Label of the last quarter, like ``2026Q3``."""
-        return periods.label(self.panel.last_period, self.panel.period)
-
 
 @dataclass(frozen=True, eq=False)
 class Opening:
@@ -84,13 +79,13 @@ class Opening:
         estimates = estimate(panel, seed=self.seed)
         value = _value(estimates, exposure, self)
         decision = _decide(self, exposure, value)
-        last = periods.label(panel.last_period, panel.period)
+        last = {metric: views.last_quarter(self.tables, panel, metric) for metric in panel.metrics}
         return Assessment(
             tables=self.tables,
             panel=panel,
             estimates=estimates,
-            scores={metric: _scores(self.tables, metric, last) for metric in panel.metrics},
-            changes={metric: _change(self.tables, metric, last) for metric in panel.metrics},
+            scores={metric: _scores(self.tables, metric, last[metric]) for metric in panel.metrics},
+            changes={metric: _change(self.tables, metric, last[metric]) for metric in panel.metrics},
             exposure=exposure,
             value=value,
             case=self.case,

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cxroi import periods
 from cxroi.case import BusinessCase, Case
 from cxroi.language import Language
 from cxroi.linkage import Linkage
@@ -26,6 +25,7 @@ VERDICTS = (("pays", 0.95), ("probably", 0.8), ("open", 0.2), ("hardly", 0.05), 
 """What is said of a case, by the least probability of a positive net present value that it needs."""
 
 MOST_ANSWERED = 0.9
+PERIODS_OF_A_YEAR = {"quarter": 4, "month": 12}
 WORST_FIRST = ("fail", "warn", "pass")
 
 
@@ -91,7 +91,7 @@ def answers_used(panel: Panel, *, language: Language) -> Sentences:
 
 
 def rows_of_panel(panel: Panel, *, language: Language) -> Sentences:
-    """How many customers and quarters the answers speak for."""
+    """How many customers and periods the answers speak for."""
     if not panel.metrics:
         return []
     rows, customers = language.number(len(panel.rows)), language.number(panel.rows["customer"].nunique())
@@ -99,7 +99,7 @@ def rows_of_panel(panel: Panel, *, language: Language) -> Sentences:
 
 
 def coverage(panel: Panel, *, language: Language) -> Sentences:
-    """In which quarter most and fewest customers answered."""
+    """In which period most and fewest customers answered."""
     if not panel.metrics:
         return [show.no_result(results.NO_ANSWERS, language)]
     cover = views.coverage(panel)
@@ -111,9 +111,9 @@ def coverage(panel: Panel, *, language: Language) -> Sentences:
         language.text(
             "nb.data.coverage",
             most=language.percent(most["share_answered"], 0),
-            most_quarter=language.quarter(most["period"]),
+            most_quarter=show.period(most["period"], language),
             least=language.percent(least["share_answered"], 0),
-            least_quarter=language.quarter(least["period"]),
+            least_quarter=show.period(least["period"], language),
         )
     ]
 
@@ -126,7 +126,7 @@ def timing(panel: Panel, *, language: Language) -> Sentences:
 def scores_answer(tables: Tables, panel: Panel, *, language: Language) -> Sentences:
     """What customers say now, how sure, and what would show more."""
     metric = results.main_exposure(panel)
-    last = periods.label(panel.last_period)
+    last = views.last_quarter(tables, panel, metric or "nps")
     frame = views.scores_by_quarter(tables, [metric or "nps"])
     if isinstance(frame, str):
         return _no_answer(frame, language)
@@ -295,7 +295,7 @@ def sure(fitted: Linkage | str, *, language: Language) -> str:
 
 def adjusting(estimates: Estimates, outcome: str, *, language: Language) -> Sentences:
     """What comparing like with like did to the raw contrast."""
-    raw, adjusted = (results.linkage(estimates, outcome, method=method) for method in ("raw", "adjusted"))
+    raw, adjusted = (results.linkage(estimates, outcome, method=method) for method in ("raw", "headline"))
     if isinstance(raw, str):
         return [show.no_result(raw, language)]
     if isinstance(adjusted, str) or adjusted.method == "raw":
@@ -354,21 +354,25 @@ def source_of_scores(frame: pd.DataFrame | str, *, language: Language) -> str:
 
 
 def retention_level(panel: Panel, *, language: Language) -> Sentences:
-    """Share of all customers at risk who stay from one quarter to the next."""
+    """Share of all customers at risk who stay from one period to the next."""
     frame = views.base_by_quarter(panel)
     if "retained" not in frame:
         return [show.no_result("no retention rule", language)]
     mean = float(
         np.average(frame["retained"].fillna(0), weights=frame["customers"].where(frame["retained"].notna(), 0))
     )
-    return [language.text("nb.link.level", rate=language.percent(mean), year=language.percent(mean**4, 0))]
+    rate, number = language.percent(mean), PERIODS_OF_A_YEAR.get(language.outcome_period)
+    if number is None:
+        return [language.text("nb.link.level_alone", rate=rate)]
+    year = language.percent(mean**number, 0)
+    return [language.text("nb.link.level", rate=rate, number=language.number(number), year=year)]
 
 
 def metric_contest(frame: pd.DataFrame | str, *, language: Language) -> Sentences:
     """For which scores the adjusted interval leaves zero out."""
     if isinstance(frame, str):
         return []
-    rows = frame[frame["method"] == "adjusted"]
+    rows = frame[frame["headline"].astype(bool)]
     if rows.empty:
         return []
     clear = rows[(rows["conf_low"] > 0) | (rows["conf_high"] < 0)]["exposure"].str.upper()
@@ -609,7 +613,7 @@ def provenance(tables: Tables, panel: Panel, *, seed: int, language: Language) -
         language.text(
             "nb.provenance",
             name=tables.name,
-            quarter=language.quarter(periods.label(panel.last_period, panel.period)),
+            end=views.last_outcome(panel, language),
             seed=str(seed),
             files=language.number(len(tables.inputs)),
         )
@@ -683,7 +687,7 @@ def _columns(fitted: Linkage, language: Language) -> str:
 
 def _meaning(fitted: Linkage, language: Language) -> str:
     """What the grade means; an adjusted figure that is an association only because of when the score was given says so."""
-    if fitted.evidence == "association" and fitted.method == "adjusted":
+    if fitted.evidence == "association" and fitted.method != "raw" and fitted.panel.timing != "before":
         return language.text("nb.link.late")
     return language.text(f"evidence_meaning.{fitted.evidence}")
 

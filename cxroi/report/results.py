@@ -13,8 +13,9 @@ from cxroi import periods
 from cxroi.case import BusinessCase, Case, business_case, read_case
 from cxroi.errors import InputError, InvalidCase
 from cxroi.language import EVIDENCE, Code, Language
-from cxroi.linkage import Linkage
+from cxroi.linkage import METHODS, Linkage, headline_method
 from cxroi.panel import Panel
+from cxroi.report.outcome_period import in_outcome_period
 from cxroi.scores import Metric, Scores, ces, csat, nps, score_change
 from cxroi.tables import Tables
 from cxroi.value import CustomerValue, Estimates, lifetime_value
@@ -39,8 +40,8 @@ def folder(dataset: str) -> str:
 
 
 def language(lang: Code, tables: Tables) -> Language:
-    """Language of the page, money in the currency of the data."""
-    return Language(lang, tables.config.currency or "")
+    """Language of the page, money in the currency of the data, the outcome's period by its true length."""
+    return in_outcome_period(Language(lang, tables.config.currency or ""), tables)
 
 
 def main_exposure(panel: Panel) -> str:
@@ -48,26 +49,26 @@ def main_exposure(panel: Panel) -> str:
     return panel.metrics[0] if panel.metrics else ""
 
 
-def linkage(estimates: Estimates, outcome: str, *, exposure: str = "", method: str = "adjusted") -> Linkage | str:
-    """One fitted equation, of the first score by default, or why there is none.
+def linkage(estimates: Estimates, outcome: str, *, exposure: str = "", method: str = "headline") -> Linkage | str:
+    """One fitted equation, the headline of the first score by default, or why there is none.
 
-    An adjusted equation that does not exist because nothing can be held fixed is replaced by the raw one.
+    A headline that does not exist for this outcome is replaced by the raw equation.
     """
     name = exposure or main_exposure(estimates.panel)
     found = estimates.linkages.get(name, {})
-    wanted = found.get((outcome, method), NO_ANSWERS)
+    wanted = found.get((outcome, headline_method(found) if method == "headline" else method), NO_ANSWERS)
     raw = found.get((outcome, "raw"), wanted)
-    return raw if isinstance(wanted, str) and method == "adjusted" and not isinstance(raw, str) else wanted
+    return raw if isinstance(wanted, str) and method == "headline" and not isinstance(raw, str) else wanted
 
 
 def effects(estimates: Estimates, outcome: str) -> pd.DataFrame | str:
     """Average effect of one point on an outcome, a row a score and a way of comparing, columns of ``estimates.csv``."""
     rows = []
     for exposure, found in estimates.linkages.items():
-        for method in ("raw", "adjusted"):
+        for method in METHODS:
             fitted = found.get((outcome, method), NO_ANSWERS)
             if isinstance(fitted, Linkage):
-                rows.append(_effect(fitted, exposure, method))
+                rows.append(_effect(fitted, exposure, method, headline=method == headline_method(found)))
     return pd.concat(rows, ignore_index=True) if rows else reason(linkage(estimates, outcome))
 
 
@@ -182,13 +183,13 @@ def rung(evidence: str) -> int:
     return EVIDENCE.index(evidence)
 
 
-def _effect(fitted: Linkage, exposure: str, method: str) -> pd.DataFrame:
+def _effect(fitted: Linkage, exposure: str, method: str, *, headline: bool) -> pd.DataFrame:
     """Row of one equation; a penalised one says so, is no headline and only an association."""
     row = fitted.marginal_effect().assign(exposure=exposure, estimand="ame")
     row["n_obs"], row["n_clusters"] = fitted.fitted.n_obs, fitted.n_clusters
-    row["method"], row["headline"] = method, method == "adjusted"
+    row["method"], row["headline"] = method, headline
     if fitted.separated:
-        row["method"], row["headline"] = "firth" if method == "raw" else "adjusted (firth)", False
+        row["method"], row["headline"] = "firth" if method == "raw" else f"{method} (firth)", False
         row["evidence"] = "association"
     return row
 

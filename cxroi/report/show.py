@@ -22,6 +22,7 @@ from matplotlib.axes import Axes
 from cxroi import plots
 from cxroi.errors import InputError
 from cxroi.language import Language, catalogue
+from cxroi.report.views import FROM
 
 Draw = Callable[..., Axes]
 Write = Callable[[Language, Any], str]
@@ -170,19 +171,19 @@ def figure(
 
 def header(column: str, language: Language) -> str:
     """Head of a column: from the catalogue, or its own name where it comes from data."""
-    return catalogue(language.code).get(f"nb.column.{column}", column)
+    return language.find(f"nb.column.{column}") or column
 
 
 def cell(column: str, row: Mapping[Any, Any], language: Language) -> str:
     """One cell of a table as finished text."""
     if column in _ENDS:
-        return _interval([cell(end, row, language) for end in _ENDS[column]], language)
+        return _interval([cell(end, row, language) for end in _ENDS[column]], language, is_open=column == "range")
     value = row[column]
     if value is None or (not isinstance(value, str) and pd.isna(value)):
         return EMPTY
     if isinstance(value, str):
         if column in _PERIODS:
-            return said(value, language) if value == "all" else language.quarter(value).replace(" ", "\u00a0")
+            return said(value, language) if value == "all" else period(value, language).replace(" ", "\u00a0")
         ours = column in CODES.split() or (column == "level" and value == "relationship")
         return said(value, language) if ours else value
     if isinstance(value, pd.Timestamp):
@@ -192,6 +193,17 @@ def cell(column: str, row: Mapping[Any, Any], language: Language) -> str:
     unit = str(row.get("unit_of_change" if column in _CHANGES and "unit_of_change" in row else "unit", ""))
     unit = unit if column in _BY_UNIT.split() else ""
     return in_unit(float(value), unit, language) if unit else _WRITE.get(column, _plain)(language, value)
+
+
+def period(label: str, language: Language) -> str:
+    """Write a quarter or a month; ``from 2014Q1`` is a period of a table of outcomes that begins then.
+
+    >>> period("from 2014Q1", Language("vi")), period("2014-02", Language("en"))
+    ('từ Quý 1 2014', 'February 2014')
+    """
+    start = label.removeprefix(FROM)
+    words = language.period(start)
+    return words if start == label else language.text("format.from_quarter", quarter=words)
 
 
 def in_words(x: float, unit: str, language: Language) -> str:
@@ -233,16 +245,14 @@ def said(words: str, language: Language) -> str:
     >>> said("12 customers with answer and outcome; at least 50 are needed", Language("vi"))
     '12 khách hàng có cả câu trả lời lẫn kết quả; cần ít nhất 50'
     """
-    known = catalogue(language.code)
     slug = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
     for section in _SECTIONS:
-        if f"{section}.{slug}" in known:
-            return known[f"{section}.{slug}"]
+        if found := language.find(f"{section}.{slug}"):
+            return found
     for key, pattern in _templates():
-        found = pattern.fullmatch(words)
-        if found:
-            gaps = {name: _gap(gap, language) for name, gap in found.groupdict().items()}
-            return known[key].format_map(gaps)
+        if match := pattern.fullmatch(words):
+            gaps = {name: _gap(gap, language) for name, gap in match.groupdict().items()}
+            return language.text(key, **gaps)
     return words
 
 
@@ -260,16 +270,24 @@ def _pattern(words: str) -> str:
 def _gap(gap: str, language: Language) -> str:
     if _QUARTER.fullmatch(gap):
         return language.quarter(gap)
+    first, both, last = gap.partition(" and ")
+    if both and _QUARTER.fullmatch(first) and _QUARTER.fullmatch(last):
+        return language.text("format.both", first=language.quarter(first), last=language.quarter(last))
     if not _NUMBER.fullmatch(gap):
         return said(gap, language)
     digits = len(gap.partition(".")[2])
     return language.number(float(gap.replace(",", "")), digits)
 
 
-def _interval(ends: Sequence[str], language: Language) -> str:
-    """Both ends as one cell, a unit behind them written once."""
-    if EMPTY in ends or ends[0] == ends[1]:
-        return EMPTY if EMPTY in ends else ends[0]
+def _interval(ends: Sequence[str], language: Language, *, is_open: bool) -> str:
+    """Both ends as one cell, a unit behind them written once; what lacks one end is said, or nothing is written."""
+    if ends[0] == ends[1]:
+        return ends[0]
+    if EMPTY in ends and is_open:
+        key, end, known = ("below", "high", ends[1]) if ends[0] == EMPTY else ("open", "low", ends[0])
+        return language.text(f"format.interval_{key}", **{end: known})
+    if EMPTY in ends:
+        return EMPTY
     unit = language.text("plots.pp", number="")
     is_shared = all(end.endswith(unit) for end in ends)
     low, high = (end.removesuffix(unit) for end in ends) if is_shared else ends

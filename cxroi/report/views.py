@@ -12,19 +12,22 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 
-from cxroi import periods
+from cxroi import periods, plots
 from cxroi.case import BusinessCase, Case, Programme
 from cxroi.language import Language
-from cxroi.linkage import Linkage
+from cxroi.linkage import METHODS, Linkage
 from cxroi.panel import Panel, window
 from cxroi.report import results
+from cxroi.scores import hidden_cells
 from cxroi.tables import Tables
 from cxroi.value import CustomerValue, Estimates, score_bands
 
 FEWEST_QUARTERS = 4
 FURTHEST_QUARTERS = 6
 FEWEST_CUSTOMERS = 50
+FLOOR = 5  # customers below which a group is not shown
 LOW_SHARE = 0.1
+FROM = "from "  # before the label of a period's first quarter
 MONTHS_OF_A_YEAR = 12
 STRONG = ("quasi_experiment", "experiment")
 Check = tuple[str, str, float, str, str]
@@ -72,7 +75,7 @@ def span(tables: Tables, panel: Panel, language: Language) -> pd.DataFrame:
 
 
 def coverage(panel: Panel) -> pd.DataFrame:
-    """Customers at risk and those who answered by quarter: ``period, customers, answered, share_answered, retained``."""
+    """Customers at risk and those who answered by period: ``period, customers, answered, share_answered, retained``."""
     base = panel.base[panel.base["level"] == ""]
     sizes = base[base["column"] == "log_tenure"].set_index("period")["n"]
     kept = base[base["column"] == "retained"].set_index("period")["mean"]
@@ -80,7 +83,36 @@ def coverage(panel: Panel) -> pd.DataFrame:
     answered = answered.reindex(sizes.index, fill_value=0)
     frame = pd.DataFrame({"customers": sizes, "answered": answered, "share_answered": answered / sizes})
     frame = frame.assign(retained=kept).rename_axis("period").reset_index()
-    return frame.assign(period=[periods.label(int(index), panel.period) for index in frame["period"]])
+    return frame.assign(period=_labels(panel, frame["period"]))
+
+
+def _labels(panel: Panel, indices: pd.Series[int]) -> list[str]:
+    """Labels of the panel's periods; of a table of outcomes, whose rows may be longer, the quarter in which they begin."""
+    if panel.observed is None:
+        return [periods.label(int(index), panel.period) for index in indices]
+    return [f"{FROM}{periods.label(int(index) + 1, panel.period)}" for index in indices]
+
+
+def last_quarter(tables: Tables, panel: Panel, metric: str) -> str:
+    """Label of the last quarter of which a score is told.
+
+    The one in which the last outcome's period ends; for a table of outcomes, whose periods may be longer, the last one
+    until then that has answers.
+    """
+    end = periods.label(periods.containing(window(panel)[1]))
+    found = end if panel.observed is None else results.score(tables, metric, period="quarter")
+    if isinstance(found, str):
+        return end
+    frame = found.tidy()
+    answered = frame.loc[frame["estimate"].notna() & (frame["period"] <= end), "period"]
+    return end if answered.empty else str(answered.max())
+
+
+def last_outcome(panel: Panel, language: Language) -> str:
+    """When the last outcome's period ends: the period, or the day where a table of outcomes states it."""
+    if panel.observed is not None:
+        return language.date(panel.observed[1])
+    return language.period(periods.label(panel.last_period, panel.period))
 
 
 def data_checks(tables: Tables, panel: Panel) -> pd.DataFrame:
@@ -204,21 +236,21 @@ def distribution(tables: Tables, metric: str) -> pd.DataFrame | str:
 
 def changes(tables: Tables, panel: Panel) -> pd.DataFrame | str:
     """Change of each score between the last two quarters with its interval and the smallest detectable change."""
-    last = periods.label(panel.last_period, panel.period)
-    frame = _joined([results.change(tables, metric, last) for metric in panel.metrics])  # type: ignore[arg-type]
+    found = [results.change(tables, metric, last_quarter(tables, panel, metric)) for metric in panel.metrics]  # type: ignore[arg-type]
+    frame = _joined(found)
     if isinstance(frame, str):
         return frame
     return frame.assign(unit_of_change=frame["unit"].where(frame["unit"] != "share", "probability"))
 
 
 def base_by_quarter(panel: Panel) -> pd.DataFrame:
-    """What all customers at risk did in the next quarter: ``period, customers, retained, orders, revenue, margin``."""
+    """What all customers at risk did in the next period: ``period, customers, retained, orders, revenue, margin``."""
     base = panel.base[panel.base["level"] == ""]
     wide = base.pivot_table(index="period", columns="column", values="mean")
     sizes = base[base["column"] == "log_tenure"].set_index("period")["n"].rename("customers")
     columns = [name for name in ("retained", "orders", "revenue", "margin") if name in wide]
     frame = pd.concat([sizes, wide[columns]], axis=1).rename_axis("period").reset_index()
-    frame["period"] = [periods.label(int(index), panel.period) for index in frame["period"]]
+    frame["period"] = _labels(panel, frame["period"])
     return frame.dropna(axis=1, how="all")
 
 
@@ -251,7 +283,7 @@ def ratios(estimates: Estimates, outcome: str) -> pd.DataFrame | str:
     """Odds ratio (retention) or rate ratio of one point: ``exposure, method, estimate, conf_low, conf_high, unit``."""
     rows = []
     for exposure, found in estimates.linkages.items():
-        for method in ("raw", "adjusted"):
+        for method in METHODS:
             fitted = found.get((outcome, method), "")
             if isinstance(fitted, Linkage) and fitted.fitted.family != "gaussian" and not fitted.separated:
                 row = fitted.tidy().set_index("term").loc[exposure]
@@ -272,7 +304,9 @@ def effects(estimates: Estimates, outcome: str) -> pd.DataFrame | str:
 
 
 def bands(panel: Panel, exposure: str) -> pd.DataFrame | str:
-    """What retained customers of each score band bought in the next quarter, frequency × value = revenue.
+    """What retained customers of each score band bought in the next period, frequency × value = revenue.
+
+    Bands of few customers are left out, and where it is a single one, the smallest of the others with it.
 
     Columns ``band, n`` (answers), ``orders`` (purchase frequency), ``revenue_per_order`` (average transaction value),
     ``revenue, margin`` (per customer).
@@ -285,17 +319,22 @@ def bands(panel: Panel, exposure: str) -> pd.DataFrame | str:
     answered = replace(panel, active=rows.rename(columns={exposure: f"last_{exposure}"}))
     grouped = rows.assign(band=score_bands(answered, exposure)).groupby("band", observed=True)
     frame = grouped[["orders", "revenue", "margin"]].mean().assign(n=grouped.size())
+    people = grouped["customer"].nunique().astype(float)
+    frame = frame[~hidden_cells(people, people.reset_index()[["band"]].set_index(people.index), floor=FLOOR)].copy()
     frame["revenue_per_order"] = (frame["revenue"] / frame["orders"]).where(frame["orders"] > 0)
     columns = ["band", "n", "orders", "revenue_per_order", "revenue", "margin"]
     return frame.rename_axis("band").reset_index().astype({"band": str})[columns]
 
 
 def values(value: CustomerValue | str) -> pd.DataFrame | str:
-    """Value per customer and band (where there are several), and of one point, with ranges."""
+    """Value per customer and band (where there are several), and of one point, with ranges.
+
+    Bands of few customers are left out, and where it is a single one, the smallest of the others with it.
+    """
     if isinstance(value, str):
         return value
     frame = value.tidy()
-    of_band = (frame["band"] != "all") & (frame["customers"] > 0)
+    of_band = frame["band"].isin(plots.shown_bands(frame))
     kept = frame[of_band | (frame["band"] == "all")] if of_band.sum() > 1 else frame[frame["band"] == "all"]
     return kept.reset_index(drop=True)
 
@@ -373,6 +412,7 @@ def measures(decision: BusinessCase | str, scenario: str = "base") -> pd.DataFra
     frame = decision.tidy()
     whole = frame[(frame["programme"] == decision.whole.programme) & (frame["scenario"] == scenario)]
     left_out = ["irr_count", "mirr", "roi_undiscounted", "p_payback_within_horizon", "break_even_multiple"]
+    left_out.append("linkage_evidence")
     kept = whole[~whole["measure"].isin(left_out)].reset_index(drop=True)
     return kept.assign(unit=kept["unit"].where(kept["unit"] != "probability", "likelihood"))
 

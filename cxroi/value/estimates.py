@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from cxroi.linkage import NOTHING_TO_HOLD, Linkage, standard_linkages, unit
+from cxroi.linkage import METHODS, Linkage, headline_method, standard_linkages, unit
 from cxroi.panel import Panel
 from cxroi.value.lifetime import CustomerValue, value_from_linkages
 
@@ -85,12 +85,12 @@ class Estimates:
         return table[table["headline"]].reset_index(drop=True)
 
     def checks(self) -> pd.DataFrame:
-        """Checks of every adjusted equation: ``outcome, exposure, name, verdict, number, advice``."""
+        """Checks of every headline equation: ``outcome, exposure, name, verdict, number, advice``."""
         parts = [
             linkage.checks().assign(outcome=outcome, exposure=exposure)
             for exposure, found in self.linkages.items()
             for (outcome, method), linkage in found.items()
-            if isinstance(linkage, Linkage) and method == "adjusted"
+            if isinstance(linkage, Linkage) and method == headline_method(found)
         ]
         columns = ["outcome", "exposure", "name", "verdict", "number", "advice"]
         return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
@@ -103,7 +103,7 @@ class Estimates:
 
 
 def estimate(panel: Panel, *, seed: int = 20, draws: int = DRAWS) -> Estimates:
-    """All standard linkage estimates of a panel: raw and adjusted for every score and outcome, and the value of a point.
+    """All standard linkage estimates of a panel: every method for every score and outcome, and the value of a point.
 
     Parameters
     ----------
@@ -148,9 +148,9 @@ def _linkage_rows(
     currency: str,
 ) -> list[dict[str, object]]:
     common = {"outcome": outcome, "exposure": exposure}
-    adjusted = found[outcome, "adjusted"]
     if isinstance(linkage, str):
-        if method == "adjusted" and found.get((outcome, "raw")) == linkage:
+        before = METHODS[: METHODS.index(method)]
+        if linkage in [found.get((outcome, earlier)) for earlier in before]:
             return []  # said once
         return [_row(**common, estimand="ame", method=f"not estimated: {linkage}", unit=unit(outcome, currency))]
     errors = linkage.marginal_effect().iloc[0]
@@ -158,7 +158,7 @@ def _linkage_rows(
     counts = {"n_obs": linkage.fitted.n_obs, "n_clusters": linkage.n_clusters, "evidence": linkage.evidence}
     if linkage.separated:
         counts["evidence"] = "association"
-    headline = method == ("raw" if adjusted == NOTHING_TO_HOLD else "adjusted")
+    headline = method == headline_method(found)
     rows = []
     if linkage.separated and headline:
         names = ", ".join(linkage.separated)

@@ -10,8 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxroi.linkage import Linkage
+from cxroi.linkage.design import BEND
 from cxroi.linkage.fit import joint_covariance, mean, mean_slope
 from cxroi.linkage.persistence import Persistence
+from cxroi.linkage.satisfaction import expects_satisfaction
 from cxroi.panel import Panel
 
 Floats = NDArray[np.float64]
@@ -78,11 +80,13 @@ class _Equation:
     linkage: Linkage
     predictor: Floats
     slope: Floats
+    bend: Floats
     ageing: Floats
 
     def at(self, moved: Floats | float, older: Floats) -> Floats:
         """Mean outcome with the score moved by points and tenure longer, shape (draws + 1, representatives)."""
-        return mean(self.predictor + self.slope * moved + self.ageing * older, self.linkage.fitted.family)
+        by_score = (self.slope + self.bend * moved) * moved
+        return mean(self.predictor + by_score + self.ageing * older, self.linkage.fitted.family)
 
 
 def score_bands(panel: Panel, exposure: str) -> pd.Series:
@@ -212,10 +216,17 @@ def _prepare(
         names = linkage.design.columns
         ages = linkage.outcome == "retained" and "log_tenure" in names
         zero = np.zeros((len(drawn), 1))
+        slope = drawn[:, [names.index(equations.exposure)]] if equations.exposure in names else zero
+        bend = drawn[:, [names.index(BEND)]] if BEND in names else zero
+        if BEND in names:
+            assert linkage.design.preparation.bends is not None
+            from_centre = _expected_scores(equations, people, 1) - linkage.design.preparation.bends[1]
+            slope = slope + 2.0 * bend * from_centre
         found[linkage.outcome] = _Equation(
             linkage=linkage,
             predictor=drawn @ _columns(equations, linkage, people).T + shift[:, None],
-            slope=drawn[:, [names.index(equations.exposure)]] if equations.exposure in names else zero,
+            slope=slope,
+            bend=bend,
             ageing=drawn[:, [names.index("log_tenure")]] if ages else zero,
         )
     return found
@@ -267,6 +278,12 @@ def _expected_scores(equations: Equations, people: pd.DataFrame, quarter: int) -
     exposure, persistence = equations.exposure, equations.persistence
     if not exposure:
         return np.zeros(len(people))
+    if expects_satisfaction(people.columns):
+        rows = equations.panel.rows.iloc[0]
+        centre = float(rows[exposure] - rows["satisfaction"])
+        level, now = people["satisfaction_level"].to_numpy(), people["satisfaction"].to_numpy()
+        fade = 1.0 if persistence is None else persistence.fade
+        return np.asarray(centre + level + fade ** (quarter - 1) * (now - level))
     centre = float(equations.panel.rows[exposure].mean())
     last = people[f"last_{exposure}"].to_numpy(dtype=float)
     later = np.nan_to_num(people[f"{exposure}_age"].to_numpy(dtype=float)) + quarter - 1

@@ -16,8 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxroi.errors import InputError
-from cxroi.linkage import Linkage, standard_linkages
-from cxroi.linkage.persistence import Persistence, estimate_persistence
+from cxroi.linkage import Linkage, headline_method, standard_linkages
+from cxroi.linkage.calibrated import calibrated
+from cxroi.linkage.persistence import Persistence, estimate_persistence, lasts
 from cxroi.panel import Panel
 from cxroi.value.forward import QUARTERS_OF_A_YEAR, Equations, Paths, run_forward, score_bands
 from cxroi.value.response import MarginResponse
@@ -73,7 +74,8 @@ class CustomerValue:
         return self._run(self.horizon_quarters)
 
     def _run(self, quarters: int) -> Paths:
-        equations = Equations(self.panel, self.exposure, self.retention, self.orders, self.margin, self.persistence)
+        panel = self.panel if self.margin is None else self.margin.panel
+        equations = Equations(panel, self.exposure, self.retention, self.orders, self.margin, self.persistence)
         return run_forward(equations, quarters, seed=self.seed, draws=self.draws)
 
     @cached_property
@@ -251,12 +253,7 @@ def lifetime_value(
     if exposure and exposure not in panel.metrics:
         raise InputError(f"the data must have answers to {exposure}; it has {', '.join(panel.metrics) or 'none'}")
     generator = np.random.default_rng(seed)
-    found = standard_linkages(panel, exposure, methods=("adjusted",))
-    if all(isinstance(linkage, str) for linkage in found.values()):
-        found = {
-            (outcome, "adjusted"): linkage
-            for (outcome, _), linkage in standard_linkages(panel, exposure, methods=("raw",)).items()
-        }
+    found = standard_linkages(panel, exposure)
     return value_from_linkages(
         panel, found, exposure, (horizon_quarters, annual_discount_rate), generator=generator, seed=seed, draws=draws
     )
@@ -273,7 +270,8 @@ def value_from_linkages(
     draws: int,
 ) -> CustomerValue:
     """The same from equations that are fitted already; ``terms`` are horizon in quarters and annual discount rate."""
-    retention, orders, margin = (found[outcome, "adjusted"] for outcome in ("retained", "orders", "margin"))
+    method = headline_method(found)
+    retention, orders, margin = (found[outcome, method] for outcome in ("retained", "orders", "margin"))
     reason = ""
     if isinstance(retention, str):
         reason = f"retention: {retention}"
@@ -283,7 +281,11 @@ def value_from_linkages(
         reason = f"margin: {margin}"
     persistence = None
     if exposure and not reason:
-        persistence = estimate_persistence(panel, exposure, generator=generator, draws=draws)
+        scores = calibrated(panel, exposure)
+        if isinstance(scores, str):
+            persistence = estimate_persistence(panel, exposure, generator=generator, draws=draws)
+        else:
+            persistence = lasts(scores.satisfaction, generator=generator, draws=draws)
     usable = not reason
     if usable and not exposure:
         reason = "the data have no answers, so nothing links a score to value"

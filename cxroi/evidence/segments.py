@@ -1,0 +1,443 @@
+"""The linkage by segment, partially pooled: what each segment's own answers say, shrunk towards what all of them say.
+
+One equation a segment column and outcome, with a slope of the score for each cell and common controls; so the cells'
+estimates come with their covariance, and a difference between cells is tested as a difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import optimize, special
+
+from cxroi.linkage import Linkage
+from cxroi.linkage.fit import Fit, fit, independent_columns, mean, mean_slope
+from cxroi.panel import Panel
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+FEWEST_CUSTOMERS = 50
+FEWEST_EVENTS = 10
+MOST_LEVELS = 20
+MISSING, OTHER = "(missing)", "(other)"
+DISCOVERY_RATE = 0.05
+NORMAL_975 = float(special.ndtri(0.975))
+CELL_COLUMNS = [
+    *("outcome", "exposure", "segment", "level", "n_obs", "customers", "events"),
+    *("estimate", "std_error", "conf_low", "conf_high"),
+    *("pooled", "pooled_low", "pooled_high"),
+    *("difference", "p_value", "q_value", "suppressed"),
+]
+
+
+class Pooling(NamedTuple):
+    """Random-effects summary of k estimates: mean and its error, spread τ² of the true values, Cochran's Q and its p-value."""
+
+    mean: float
+    std_error: float
+    tau_squared: float
+    q: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class SegmentLinkages:
+    """The linkage by segment.
+
+    Attributes
+    ----------
+    cells : DataFrame
+        A row per outcome × segment × level: ``estimate, std_error, conf_low, conf_high`` from the cell's own answers (change of
+        the outcome in its own unit per point), ``pooled, pooled_low, pooled_high`` shrunk towards the mean of the cells,
+        ``difference`` from all other cells together with ``p_value`` and ``q_value`` (false-discovery rate over all cells of the
+        table), ``n_obs, customers, events``. Where ``suppressed`` is true the cell is too small: no figures.
+    heterogeneity : DataFrame
+        A row per outcome × segment: ``cells, mean, std_error, tau`` (standard deviation of the true values), ``q`` (Cochran),
+        ``i_squared`` (share of the spread that is not sampling), ``p_value``.
+    """
+
+    cells: pd.DataFrame
+    heterogeneity: pd.DataFrame
+
+    def __repr__(self) -> str:
+        return repr(self.cells)
+
+    def tidy(self) -> pd.DataFrame:
+        """A row per cell."""
+        return self.cells
+
+    def glance(self) -> pd.DataFrame:
+        """A row per outcome and segment."""
+        return self.heterogeneity
+
+
+def segment_linkages(panel: Panel, linkages: Iterable[Linkage]) -> SegmentLinkages:
+    """Estimate the linkage in every cell of every declared segment and pool the cells partially.
+
+    Parameters
+    ----------
+    panel : Panel
+    linkages : iterable of Linkage
+        Adjusted equations, usually of one score; those fitted with a penalty (separation) are passed over.
+
+    Returns
+    -------
+    SegmentLinkages
+        Cells below 50 customers or 10 events (the rarer of left and stayed; rows with a positive amount) are suppressed: they
+        share one slope in the fit and are not shown. Sampling error that all cells share (of history net of satisfaction, of the
+        reliability of answers) is in the intervals, not in the differences.
+
+    Notes
+    -----
+    Source: empirical Bayes with τ² by restricted maximum likelihood, Morris (1983), JASA 78:47, Viechtbauer (2005),
+    Journal of Educational and Behavioral Statistics 30:261; Q, Cochran (1954), Biometrics 10:101; I², Higgins &
+    Thompson (2002), Statistics in Medicine 21:1539; false discoveries, Benjamini & Hochberg (1995), JRSS B 57:289.
+    """
+    cells: list[pd.DataFrame] = []
+    spread: list[dict[str, object]] = []
+    for linkage in linkages:
+        if linkage.separated or linkage.predicting or linkage.exposure not in linkage.design.columns:
+            continue
+        for segment in dict.fromkeys(panel.segments):
+            found = _by_level(panel, linkage, segment)
+            if found is not None:
+                cells.append(found[0])
+                spread.append(found[1])
+    columns = ["outcome", "exposure", "segment", "cells", "mean", "std_error", "tau", "q", "i_squared", "p_value"]
+    if not cells:
+        return SegmentLinkages(pd.DataFrame(columns=CELL_COLUMNS), pd.DataFrame(columns=columns))
+    table = pd.concat(cells, ignore_index=True)
+    table["q_value"] = false_discovery_rates(table["p_value"].to_numpy(dtype=float))
+    return SegmentLinkages(table[CELL_COLUMNS], pd.DataFrame(spread, columns=columns))
+
+
+def random_effects(estimates: Floats, variances: Floats, *, method: str = "reml") -> Pooling:
+    """Mean and spread of true values behind independent estimates.
+
+    Parameters
+    ----------
+    estimates, variances : array, shape (k,)
+        Estimates and their sampling variances.
+    method : {"reml", "dersimonian-laird"}
+        How τ² is found.
+
+    Notes
+    -----
+    Source: DerSimonian & Laird (1986), Controlled Clinical Trials 7:177; restricted likelihood, Viechtbauer (2005).
+
+    Examples
+    --------
+    >>> pooling = random_effects(np.array([28.0, 8, -3, 7, -1, 1, 18, 12]), np.array([15.0, 10, 16, 11, 9, 11, 10, 18]) ** 2)
+    >>> round(pooling.mean, 1), pooling.tau_squared  # eight schools, Rubin (1981)
+    (7.7, 0.0)
+    """
+    weights = 1.0 / variances
+    fixed = float(weights @ estimates / weights.sum())
+    q = float(weights @ (estimates - fixed) ** 2)
+    k = len(estimates)
+    if k < 2:
+        return Pooling(fixed, float(weights.sum() ** -0.5), 0.0, q, 1.0)
+    if method == "reml":
+        tau_squared = _restricted(estimates, variances)
+    else:
+        freed = weights.sum() - float((weights**2).sum() / weights.sum())
+        tau_squared = max((q - (k - 1)) / float(freed), 0.0)
+    own = 1.0 / (variances + tau_squared)
+    centre = float(own @ estimates / own.sum())
+    return Pooling(centre, float(own.sum() ** -0.5), tau_squared, q, float(special.chdtrc(k - 1, q)))
+
+
+def _restricted(estimates: Floats, variances: Floats) -> float:
+    """τ² at the top of the restricted likelihood."""
+
+    def unlikely(spread: float) -> float:
+        own = 1.0 / (variances + spread)
+        centre = own @ estimates / own.sum()
+        return float(-np.log(own).sum() + np.log(own.sum()) + own @ (estimates - centre) ** 2) / 2
+
+    unit = float(np.var(estimates))
+    if unit == 0:
+        return 0.0
+    grid = unit * np.concatenate([[0.0], np.geomspace(1e-4, 10.0, 60)])
+    best = int(np.argmin([unlikely(float(spread)) for spread in grid]))
+    if best == 0:
+        return 0.0
+    ends = (float(grid[best - 1]), float(grid[min(best + 1, len(grid) - 1)]))
+    found = optimize.minimize_scalar(unlikely, bounds=ends, method="bounded", options={"xatol": unit * 1e-9})
+    return float(found.x)
+
+
+def shrink(estimates: Floats, variances: Floats, pooling: Pooling) -> tuple[Floats, Floats]:
+    """Estimates pulled towards the mean by their unreliability, and their standard errors, shape (k,) each.
+
+    The error counts what is left of the sampling error and the uncertainty of the mean, not that of τ².
+
+    Source: Morris (1983), JASA 78:47, equations 1.4 and 1.17.
+
+    Examples
+    --------
+    >>> shrink(np.array([0.0, 2.0]), np.array([1.0, 1.0]), Pooling(1.0, 0.5, 1.0, 2.0, 0.16))[0]
+    array([0.5, 1.5])
+    """
+    towards = variances / (variances + pooling.tau_squared)
+    shrunk = towards * pooling.mean + (1 - towards) * estimates
+    return shrunk, np.sqrt((1 - towards) * variances + (towards * pooling.std_error) ** 2)
+
+
+def false_discovery_rates(p_values: Floats) -> Floats:
+    """Benjamini–Hochberg q-values, shape of ``p_values``; NaN stays NaN and is not counted.
+
+    Examples
+    --------
+    >>> false_discovery_rates(np.array([0.01, 0.04, np.nan, 0.03])).round(3)
+    array([0.03, 0.04,  nan, 0.04])
+    """
+    rates = np.full(len(p_values), np.nan)
+    known = np.flatnonzero(~np.isnan(p_values))
+    order = known[np.argsort(p_values[known], kind="stable")]
+    scaled = p_values[order] * len(order) / np.arange(1, len(order) + 1)
+    rates[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    return rates
+
+
+def segment_checks(found: SegmentLinkages) -> pd.DataFrame:
+    """Verdicts on segments: one row a check, ``name, verdict, number, advice``."""
+    rows: list[tuple[str, str, float, str]] = []
+    for one in found.heterogeneity.to_dict("records"):
+        varies = one["p_value"] < DISCOVERY_RATE
+        rows.append(
+            (
+                f"{one['outcome']} by {one['segment']}",
+                "warn" if varies else "pass",
+                float(one["p_value"]),
+                f"{one['cells']} cells; standard deviation of the true slopes {one['tau']:.3g} about a mean of {one['mean']:.3g}: "
+                + (
+                    "plan by segment, with the pooled figures"
+                    if varies
+                    else "no difference that these answers can show; use one figure"
+                ),
+            )
+        )
+    shown = found.cells[~found.cells["suppressed"].astype(bool)]
+    discovered = shown[shown["q_value"] < DISCOVERY_RATE]
+    names = "; ".join(
+        f"{row['outcome']}, {row['segment']} = {row['level']}" for row in discovered.to_dict("records")[:3]
+    )
+    rows.append(
+        (
+            "cells that stand out",
+            "warn" if len(discovered) else "pass",
+            float(len(discovered)),
+            f"of {len(shown)} at a false-discovery rate of {DISCOVERY_RATE:.0%}" + (f": {names}" if names else ""),
+        )
+    )
+    hidden = int(found.cells["suppressed"].astype(bool).sum())
+    rows.append(
+        (
+            "cells too small",
+            "warn" if hidden else "pass",
+            float(hidden),
+            f"fewer than {FEWEST_CUSTOMERS} customers or {FEWEST_EVENTS} events: no figure is shown",
+        )
+    )
+    return pd.DataFrame(rows, columns=["name", "verdict", "number", "advice"])
+
+
+def _levels(values: pd.Series) -> tuple[list[str], Ints]:
+    """Levels of a segment, most frequent first, and the code of each row; beyond twenty they are one."""
+    text = values.astype("object").where(values.notna(), MISSING).astype(str)
+    counts = text.value_counts()
+    ordered = sorted(counts.index, key=lambda level: (-int(counts[level]), str(level)))
+    levels = ordered if len(ordered) <= MOST_LEVELS else [*ordered[: MOST_LEVELS - 1], OTHER]
+    codes = pd.Index(levels).get_indexer(pd.Index(text))
+    return levels, np.where(codes < 0, len(levels) - 1, codes).astype(np.int64)
+
+
+def _by_level(panel: Panel, linkage: Linkage, segment: str) -> tuple[pd.DataFrame, dict[str, object]] | None:
+    rows = panel.answered(linkage.exposure)
+    levels, codes = _levels(rows[segment])
+    outcome = rows[linkage.outcome].to_numpy(dtype=float)
+    used = linkage.used
+    sizes = _sizes(rows, codes, outcome, used, len(levels), linkage.outcome)
+    large = (sizes["customers"] >= FEWEST_CUSTOMERS) & (sizes["events"] >= FEWEST_EVENTS)
+    shown = np.flatnonzero(large.to_numpy())
+    if len(shown) < 2:
+        return None
+    cell = np.where(np.isin(codes, shown), np.searchsorted(shown, codes), len(shown))
+    estimates, influence = _cell_slopes(linkage, cell, len(shown))
+    table = sizes.astype(float).assign(
+        outcome=linkage.outcome, exposure=linkage.exposure, segment=segment, level=levels
+    )
+    table["suppressed"] = ~large
+    table.loc[~large, ["n_obs", "customers", "events"]] = np.nan
+    error = np.sqrt((influence**2).sum(axis=0))
+    pooling = random_effects(estimates, error**2)
+    shrunk, shrunk_error = shrink(estimates, error**2, pooling)
+    common = _common_variance(linkage, cell, influence)
+    spread_mean = float(np.sqrt(pooling.std_error**2 + common))
+    whole_error, shrunk_error = np.sqrt(error**2 + common), np.sqrt(shrunk_error**2 + common)
+    apart, p_values = _against_others(estimates, influence)
+    figures = {
+        "estimate": estimates,
+        "std_error": whole_error,
+        "conf_low": estimates - NORMAL_975 * whole_error,
+        "conf_high": estimates + NORMAL_975 * whole_error,
+        "pooled": shrunk,
+        "pooled_low": shrunk - NORMAL_975 * shrunk_error,
+        "pooled_high": shrunk + NORMAL_975 * shrunk_error,
+        "difference": apart,
+        "p_value": p_values,
+    }
+    for name, values in figures.items():
+        column = np.full(len(levels), np.nan)
+        column[shown] = values
+        table[name] = column
+    q, p_value = _wald(estimates, influence)
+    spread: dict[str, object] = {
+        "outcome": linkage.outcome,
+        "exposure": linkage.exposure,
+        "segment": segment,
+        "cells": len(shown),
+        "mean": pooling.mean,
+        "std_error": spread_mean,
+        "tau": float(np.sqrt(pooling.tau_squared)),
+        "q": q,
+        "i_squared": max(0.0, 1.0 - (len(shown) - 1) / q) if q > 0 else 0.0,
+        "p_value": p_value,
+    }
+    return table, spread
+
+
+def _common_variance(linkage: Linkage, cell: Ints, influence: Floats) -> float:
+    """Sampling variance that all cells share: what the linkage's error counts beyond its own equations (history, reliability)."""
+    weights = linkage.calibration.weights
+    shares = np.bincount(cell, weights=weights)[: influence.shape[1]]
+    own = influence @ (shares / shares.sum())
+    return max(linkage.std_error**2 - float(own @ own), 0.0)
+
+
+def _sizes(rows: pd.DataFrame, codes: Ints, outcome: Floats, used: Ints, n_levels: int, name: str) -> pd.DataFrame:
+    """Rows, customers and events of each level."""
+    own = codes[used]
+    n_obs = np.bincount(own, minlength=n_levels)
+    pairs = pd.DataFrame({"code": own, "customer": rows["customer"].to_numpy()[used]}).drop_duplicates()
+    customers = np.bincount(pairs["code"].to_numpy(), minlength=n_levels)
+    happened = np.bincount(own, weights=(outcome[used] > 0).astype(float), minlength=n_levels)
+    events = np.minimum(happened, n_obs - happened) if name == "retained" else happened
+    return pd.DataFrame({"n_obs": n_obs, "customers": customers, "events": events})
+
+
+def _cell_slopes(linkage: Linkage, cell: Ints, n_cells: int) -> tuple[Floats, Floats]:
+    """Average change per point in each cell (cells,), and each customer's contribution to it (customers, cells).
+
+    ``cell`` (rows,) is the cell of every answered row; ``n_cells`` stands for the suppressed ones.
+    """
+    weights = linkage.calibration.weights
+    equations = [_interacted(linkage, cell)]
+    inside = np.zeros(len(cell), dtype=bool)
+    inside[linkage.used] = True
+    if linkage.retention is not None and linkage.outcome not in ("orders", "retained"):
+        equations.insert(0, _interacted(linkage.retention, cell))
+        inside[:] = True
+    people = np.unique(linkage.panel.answered(linkage.exposure)["customer"].to_numpy())
+    places = [np.searchsorted(people, equation.fitted.clusters) for equation in equations]
+    estimates = np.empty(n_cells)
+    influence = np.zeros((len(people), n_cells))
+    for number in range(n_cells):
+        rows = np.flatnonzero(inside & (cell == number))
+        share = weights[rows] / weights[rows].sum()
+        estimates[number], gradients = _change(equations, rows, share, number)
+        for equation, place, gradient in zip(equations, places, gradients, strict=True):
+            influence[place, number] += equation.fitted.influence @ gradient
+    return estimates, influence
+
+
+@dataclass(frozen=True)
+class _Equation:
+    """Design with a slope of the score for every cell (slopes first) and a level, shape (rows, k), and its fit.
+
+    ``change`` ((k,) or (rows, k)) is the change of the columns for one point but for the cells' slopes, whose column
+    changes by one in its own cell.
+    """
+
+    design: Floats
+    change: Floats
+    fitted: Fit
+
+
+def _interacted(linkage: Linkage, cell: Ints) -> _Equation:
+    position = linkage.design.columns.index(linkage.exposure)
+    matrix, change = linkage.design.matrix, linkage.slopes.change
+    cells = int(cell.max()) + 1
+    member = np.equal(cell[:, None], np.arange(cells)[None, :]).astype(np.float64)
+    joined = np.column_stack([member * matrix[:, [position]], np.delete(matrix, position, axis=1), member[:, 1:]])
+    used = linkage.used
+    kept = independent_columns(np.asfortranarray(joined[used]))
+    joined = joined[:, kept]
+    own = np.concatenate([np.full(cells, position), np.delete(np.arange(matrix.shape[1]), position)])
+    inherited = kept < len(own)
+    start = np.zeros(len(kept))
+    start[inherited] = linkage.fitted.coefficients[own[kept[inherited]]]
+    moved = np.zeros((*change.shape[:-1], len(kept)))
+    beside = np.flatnonzero(inherited & (kept >= cells))
+    moved[..., beside] = change[..., own[kept[beside]]]
+    rows = linkage.panel.answered(linkage.exposure)
+    fitted = fit(
+        np.asfortranarray(joined[used]),
+        rows[linkage.outcome].to_numpy(dtype=float)[used],
+        rows["customer"].to_numpy()[used],
+        family=linkage.fitted.family,
+        start=start,
+    )
+    return _Equation(joined, moved, fitted)
+
+
+def _change(equations: list[_Equation], rows: Ints, share: Floats, number: int) -> tuple[float, list[Floats]]:
+    """Average change for one point in a cell, of one outcome or of a product of two, and its gradient by each equation."""
+    means: list[list[Floats]] = []
+    steps: list[Floats] = []
+    for equation in equations:
+        step = equation.change if equation.change.ndim == 1 else equation.change[rows]
+        step = np.broadcast_to(step, (len(rows), step.shape[-1])).copy()
+        step[:, number] = 1.0
+        now = equation.design[rows] @ equation.fitted.coefficients
+        moved = step @ equation.fitted.coefficients
+        means.append([mean(now, equation.fitted.family), mean(now + moved, equation.fitted.family)])
+        steps.append(step)
+    product = [np.prod([pair[place] for pair in means], axis=0) for place in (0, 1)]
+    gradients = []
+    for own, equation in enumerate(equations):
+        others = [pair for other, pair in enumerate(means) if other != own]
+        rest = [np.prod([pair[place] for pair in others], axis=0) if others else 1.0 for place in (0, 1)]
+        slopes = [share * mean_slope(means[own][place], equation.fitted.family) * rest[place] for place in (0, 1)]
+        gradients.append(equation.design[rows].T @ (slopes[1] - slopes[0]) + steps[own].T @ slopes[1])
+    return float(share @ (product[1] - product[0])), gradients
+
+
+def _against_others(estimates: Floats, influence: Floats) -> tuple[Floats, Floats]:
+    """Difference of each cell from the precision-weighted mean of the others, and its two-sided p-value, shape (cells,) each."""
+    precision = 1.0 / (influence**2).sum(axis=0)
+    apart, p_values = np.empty(len(estimates)), np.empty(len(estimates))
+    for number in range(len(estimates)):
+        weight = np.where(np.arange(len(estimates)) == number, 0.0, precision)
+        contrast = -weight / weight.sum()
+        contrast[number] = 1.0
+        apart[number] = contrast @ estimates
+        error = float(np.sqrt(((influence @ contrast) ** 2).sum()))
+        p_values[number] = 2 * special.ndtr(-abs(apart[number]) / error)
+    return apart, p_values
+
+
+def _wald(estimates: Floats, influence: Floats) -> tuple[float, float]:
+    """Q of equal slopes with the cells' covariance, and its p-value (χ², cells − 1)."""
+    contrasts = np.column_stack([np.full(len(estimates) - 1, -1.0), np.eye(len(estimates) - 1)])
+    covariance = contrasts @ (influence.T @ influence) @ contrasts.T
+    apart = contrasts @ estimates
+    q = float(apart @ np.linalg.solve(covariance, apart))
+    return q, float(special.chdtrc(len(estimates) - 1, q))

@@ -1,0 +1,141 @@
+"""A panel whose scores are what all of a customer's answers so far say of satisfaction, in place of single answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from cxroi.linkage.design import BEND, Design, adjusted_terms, build_design, prepare
+from cxroi.linkage.fit import Fit, Floats, Ints, response_to_design, with_nuisance
+from cxroi.linkage.history import NET_COLUMNS
+from cxroi.linkage.satisfaction import (
+    PARAMETERS,
+    STEP,
+    Grid,
+    Satisfaction,
+    answer_grid,
+    expect,
+    expectation_columns,
+    learn_satisfaction,
+)
+from cxroi.panel import Panel
+
+VARIANCE_OF_ROUNDING = 1 / 12  # squared points, of an answer rounded to whole points
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Answers of a panel replaced by expected satisfaction.
+
+    Attributes
+    ----------
+    panel : Panel
+        As the original, answered rows of one score only; ``rows`` and ``active`` have ``satisfaction`` (points from the
+        mean) and the columns of ``cxroi.linkage.satisfaction.COLUMNS``; the score in ``rows`` is the expected one.
+    satisfaction : Satisfaction
+    grid : Grid
+    predicted : (array, array)
+        What controls predict of the answers of ``rows`` and of ``active``, points.
+    """
+
+    panel: Panel
+    satisfaction: Satisfaction
+    grid: Grid
+    predicted: tuple[Floats, Floats]
+
+    @property
+    def centre(self) -> float:
+        """Mean predicted answer, points."""
+        return float(self.predicted[0].mean())
+
+    @cached_property
+    def moved(self) -> tuple[Panel, ...]:
+        """The panel with each parameter of satisfaction moved by a small step."""
+        return tuple(self.at(self.satisfaction.moved(position, STEP)) for position in range(len(PARAMETERS)))
+
+    def at(self, satisfaction: Satisfaction) -> Panel:
+        """The panel under other parameters of satisfaction."""
+        exposure = satisfaction.exposure
+        expected = expect(satisfaction, self.grid.answers)
+        frames = []
+        for frame, places, predicted in zip(
+            (self.panel.rows, self.panel.active), (self.grid.rows, self.grid.active), self.predicted, strict=True
+        ):
+            frames.append(frame.assign(**expectation_columns(frame, expected, places, predicted - self.centre)))
+        rows, active = frames
+        rows[exposure] = self.centre + rows["satisfaction"]
+        return replace(self.panel, rows=rows, active=active)
+
+
+def calibrated(panel: Panel, exposure: str) -> Calibrated | str:
+    """Expected satisfaction in place of single answers; a reason in words where answers are not repeated enough.
+
+    Controls, tenure and period predict satisfaction beside the answers, so that what is left out of the equation of an
+    outcome is unrelated to all that is in it.
+    """
+    return panel.once(f"calibrated {exposure}", lambda: _calibrated(panel, exposure))
+
+
+def _calibrated(panel: Panel, exposure: str) -> Calibrated | str:
+    rows = panel.answered(exposure)
+    if panel.timing != "before" or "periods_before" not in rows or f"{exposure}_age" not in panel.active:
+        return "needs dated answers and transactions"
+    preparation = replace(prepare(panel, rows, exposure), net=None)
+    controls = [term for term in _terms(panel, rows, exposure) if term not in NET_COLUMNS]
+    design = build_design(panel, rows, " + ".join(controls) or "1", "", preparation=preparation)
+    answers = rows[exposure].to_numpy(dtype=float)
+    coefficients = np.linalg.lstsq(design.matrix, answers, rcond=None)[0]
+    active = panel.active.assign(period=int(rows["period"].max()))
+    predicted = design.matrix @ coefficients, design.at(active) @ coefficients
+    newest = (active[f"{exposure}_age"] == 0).to_numpy()
+    if newest.any():  # the last period has a mean of its own
+        own = active[f"last_{exposure}"].to_numpy(dtype=float)[newest]
+        predicted = predicted[0], predicted[1] + float((own - predicted[1][newest]).mean())
+    own_rows = replace(panel, rows=rows)
+    grid = answer_grid(own_rows, exposure, predicted)
+    single = answers[rows[f"{exposure}_answers"].to_numpy() == 1]
+    is_rounded = bool(len(single)) and bool((single == np.round(single)).all())
+    satisfaction = learn_satisfaction(
+        grid,
+        exposure,
+        predicted_variance=float(predicted[0].var()),
+        least_noise=VARIANCE_OF_ROUNDING if is_rounded else 0.0,
+    )
+    if satisfaction is None:
+        return "too few customers answered in four periods or more to tell satisfaction from the noise of one answer"
+    plain = Calibrated(own_rows, satisfaction, grid, predicted)
+    return replace(plain, panel=plain.at(satisfaction))
+
+
+def _terms(panel: Panel, rows: pd.DataFrame, exposure: str) -> list[str]:
+    return [term for term in adjusted_terms(panel, rows, prepare(panel, rows, exposure)).split(" + ") if term]
+
+
+def score_terms(exposure: str, *, level: bool) -> str:
+    """Terms of expected satisfaction: a line, its bend, and for the comparison within customers the lasting level."""
+    return " + ".join([exposure, BEND, *(["satisfaction_level"] if level else [])])
+
+
+def add_satisfaction_error(found: Calibrated, design: Design, fitted: Fit, outcome: Floats, used: Ints) -> Fit:
+    """The fit with the sampling error of the four parameters of satisfaction.
+
+    Parameters
+    ----------
+    found : Calibrated
+    design : Design
+        Of the calibrated rows.
+    fitted : Fit
+    outcome : array, shape (n,)
+        Of the rows that were used.
+    used : array, shape (n,)
+    """
+    changes = []
+    for panel in found.moved:
+        moved = design.of_satisfaction(panel.rows)
+        derivatives = {column: (values - design.matrix[:, column])[used] / STEP for column, values in moved.items()}
+        changes.append({column: values for column, values in derivatives.items() if values.any()})
+    slopes = response_to_design(fitted, np.asfortranarray(design.matrix[used]), outcome, changes)
+    return with_nuisance(fitted, slopes, found.satisfaction.influence, found.satisfaction.customers)

@@ -1,0 +1,327 @@
+"""What the answer rests on: evidence, what would change it, assumptions, checks, limits, provenance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cxroi import __version__, plots
+from cxroi.case import BusinessCase, Case, Programme
+from cxroi.case.forecast import discount_factors
+from cxroi.case.programme import CATEGORIES
+from cxroi.language import Language
+from cxroi.panel import window
+from cxroi.report.answer import how_sure, what_changes
+from cxroi.report.chain import picture
+from cxroi.report.company import Assessment
+from cxroi.report.facts import headline, main_estimate, strength, strength_of
+from cxroi.report.model import Column, Figure, Section, Sentence, Table
+from cxroi.report.show import money, said
+from cxroi.report.wording import between, capital, change_range, change_words, horizon_words, panel_caption, yearly
+from cxroi.value import CustomerValue
+
+VERDICTS = ("fail", "warn", "pass")
+HASH_LENGTH = 12
+FACTS_OF_THE_SOURCE = 2  # a programme's source tells its gain and the evidence for it, not what follows
+SCENARIO_MEASURES = (
+    *("pv_cost", "pv_benefit", "npv", "roi", "irr", "mirr"),
+    *("payback_months", "discounted_payback_months"),
+)
+
+
+def _section(
+    name: str, language: Language, sentences: Sequence[str], exhibits: Sequence[Figure | Table] = ()
+) -> Section:
+    texts = tuple(Sentence(f"{name}-{at}", words) for at, words in enumerate(sentences, start=1))
+    return Section(name, language.text(f"executive.section.{name}"), texts, tuple(exhibits))
+
+
+def sure_section(a: Assessment, language: Language) -> Section:
+    """How sure the answer is: the rung of the evidence, and every method beside the other."""
+    row = main_estimate(a)
+    if row is None:
+        return _section("sure", language, [how_sure(a, language)])
+    rung, outcome = str(row["evidence"]), str(row["outcome"])
+    grade = "ladder" if a.panel.timing == "before" else "ladder_timing"
+    meaning = language.text(f"evidence_meaning.{rung}")
+    words = {"meaning": meaning} if grade == "ladder" else {}
+    sentences = [
+        language.text(f"executive.{grade}", evidence=language.evidence(rung), **words),
+        language.text(f"executive.next_rung.{strength_of(a, rung)}"),
+    ]
+    axes = plots.effects(a.estimates.tidy(), outcome=outcome, language=language)
+    return _section("sure", language, sentences, [picture("effects", axes, panel_caption(a, row, language))])
+
+
+def change_section(a: Assessment, language: Language) -> Section:
+    """What would change the answer."""
+    if isinstance(a.decision, str):
+        return _section("change", language, [what_changes(a, language)])
+    exhibits: list[Figure | Table] = []
+    inputs = a.decision.tornado()
+    if len(inputs):
+        axes = plots.tornado(inputs, language=language, currency=a.decision.case.currency)
+        exhibits.append(picture("tornado", axes, language.text("executive.caption.tornado")))
+    exhibits.append(_scenario_table(a.decision, language))
+    return _section("change", language, [what_changes(a, language)], exhibits)
+
+
+def _scenario_table(decision: BusinessCase, language: Language) -> Table:
+    """Conservative, base and optimistic side by side, a row a measure; below, why a rate does not exist."""
+    frame = decision.tidy()
+    own = frame[frame["programme"] == decision.whole.programme].set_index(["scenario", "measure"])["median"]
+    rows = []
+    for measure in SCENARIO_MEASURES:
+        cells = [_measured(measure, float(own[name, measure]), language) for name in plots.SCENARIOS]
+        rows.append((language.text(f"executive.measure.{measure}"), *cells))
+    heads = [Column(capital(language.text(f"scenario.{name}")), is_number=True) for name in plots.SCENARIOS]
+    head = Column(language.text("executive.column.measure"))
+    caption = " ".join([language.text("executive.caption.scenarios"), *_absent_rates(own, language)])
+    return Table("table-scenarios", caption, (head, *heads), tuple(rows))
+
+
+def _absent_rates(medians: pd.Series[float], language: Language) -> list[str]:
+    """Sentences on each rate of return that a scenario does not have, and why."""
+    if medians["base", "npv"] != medians["base", "npv"]:  # nothing is valued at all
+        return []
+    found = []
+    for name in plots.SCENARIOS:
+        scenario = capital(language.text(f"scenario.{name}"))
+        if math.isnan(medians[name, "irr"]):
+            why = "several" if medians[name, "irr_count"] > 1 else "none"
+            found.append(language.text(f"executive.absent.irr_{why}", scenario=scenario))
+        if math.isnan(medians[name, "mirr"]):
+            found.append(language.text("executive.absent.mirr", scenario=scenario))
+    return [f"{each}." for each in found]
+
+
+def _measured(measure: str, value: float, language: Language) -> str:
+    if math.isnan(value):
+        return language.text("executive.no_payback" if measure.endswith("months") else "executive.none")
+    if measure.endswith("months"):
+        return language.text("executive.months", number=language.number(value))
+    return language.percent(value, 0) if measure in ("roi", "irr", "mirr") else money(value, language)
+
+
+def assumptions_section(a: Assessment, language: Language) -> Section:
+    """What was assumed, beside what the data gave."""
+    rows = [*_data_rows(a, language)]
+    tables: list[Table] = []
+    if isinstance(a.case, Case):
+        rows = [*_case_rows(a.case, language), *rows]
+        tables = [_cost_table(a.case, a.decision, language)]
+    heads = ("assumption", "value", "source", "owner", "kind")
+    columns = tuple(Column(language.text(f"executive.column.{head}")) for head in heads)
+    table = Table("table-assumptions", language.text("executive.caption.assumptions"), columns, tuple(rows))
+    sentences = [language.text("executive.assumptions")]
+    return _section("assumptions", language, sentences, [table, *tables])
+
+
+def _case_rows(case: Case, language: Language) -> list[tuple[str, ...]]:
+    """What was stated, a row each: assumption, value, source, owner, kind."""
+    kind, file = language.text("executive.kind.assumption"), language.text("executive.source.case")
+    months = language.text("executive.months", number=language.number(case.horizon_months))
+    rows: list[tuple[str, ...]] = [
+        (language.text("executive.fact.horizon"), months, file, "–", kind),
+        (capital(language.text("term.discount_rate")), yearly(case.annual_discount_rate, language), file, "–", kind),
+    ]
+    if case.tax_rate:
+        rows.append((language.text("executive.fact.tax"), language.percent(case.tax_rate, 0), file, "–", kind))
+    for programme in case.programmes:
+        start = f"{programme.name}: " if len(case.programmes) > 1 else ""
+        for at, (fact, value) in enumerate(_programme_facts(programme, language)):
+            known = programme.source if at < FACTS_OF_THE_SOURCE and programme.source else file
+            rows.append((start + fact, value, known, programme.owner or "–", kind))
+    return rows
+
+
+def _programme_facts(programme: Programme, language: Language) -> list[tuple[str, str]]:
+    gain, half_life = programme.score_gain, programme.half_life_months
+    ends = language.interval(gain.low, gain.high, "number", 2)
+    stated = language.points(gain.mode, 2)
+    months = (
+        language.text("executive.never")
+        if half_life == "never"
+        else language.text("executive.months", number=language.number(half_life))
+    )
+    ramp = language.text("executive.months", number=language.number(programme.ramp_months))
+    return [
+        (
+            language.text("executive.fact.gain"),
+            stated if gain.certain else language.text("executive.gain", mode=stated, interval=ends),
+        ),
+        (language.text("executive.fact.evidence"), capital(language.evidence(programme.evidence))),
+        (
+            language.text("executive.fact.reach"),
+            language.text("executive.reach", share=language.percent(programme.reach, 0)),
+        ),
+        (language.text("executive.fact.ramp"), ramp),
+        (language.text("executive.fact.half_life"), months),
+    ]
+
+
+def _data_rows(a: Assessment, language: Language) -> list[tuple[str, ...]]:
+    """What the data gave, a row each."""
+    kind, source = language.text("executive.kind.data"), language.text("executive.source.estimated")
+    rows: list[tuple[str, ...]] = []
+    for outcome in ("retained", "orders", "margin"):
+        row = headline(a, outcome)
+        if row is not None:
+            change = change_words(outcome, float(row["estimate"]), language)
+            interval = change_range(outcome, float(row["conf_low"]), float(row["conf_high"]), language)
+            name = language.text("executive.fact.per_point", outcome=language.text(f"plots.outcome.{outcome}"))
+            value = language.text("executive.with_interval", value=change, interval=interval)
+            rows.append((name, value, source, "–", kind))
+    if isinstance(a.value, CustomerValue):
+        customers = language.number(a.value.customers)
+        rows.append((language.text("executive.fact.customers"), customers, source, "–", kind))
+        if a.value.persistence is not None:
+            low, high = np.quantile(a.value.persistence.fade_draws, [0.025, 0.975])
+            value = language.text(
+                "executive.with_interval",
+                value=language.percent(a.value.persistence.fade, 0),
+                interval=language.interval(float(low), float(high), "percent", 0),
+            )
+            rows.append((language.text("executive.fact.persistence"), value, source, "–", kind))
+        stated = (
+            language.text("executive.source.dataset") if a.panel.value_terms else language.text("executive.source.case")
+        )
+        months = language.text("executive.months", number=horizon_words(a, language))
+        value = language.text("executive.terms", months=months, rate=yearly(a.value.annual_discount_rate, language))
+        rows.append(
+            (language.text("executive.fact.terms"), value, stated, "–", language.text("executive.kind.assumption"))
+        )
+    return rows
+
+
+def _cost_table(case: Case, decision: BusinessCase | str, language: Language) -> Table:
+    """Cost by category as stated: one-off, recurring, sum, and its present value before tax."""
+    discount = discount_factors(case)
+    sums = {(category, kind): 0.0 for category in CATEGORIES for kind in ("one_off", "recurring")}
+    present = dict.fromkeys(CATEGORIES, 0.0)
+    for cost in (cost for programme in case.programmes for cost in programme.costs):
+        kind = cost.kind or ("one_off" if len(cost.months) == 1 else "recurring")
+        sums[cost.category, kind] += cost.amount * len(cost.months)
+        present[cost.category] += cost.amount * float(discount[cost.months.start : cost.months.stop].sum())
+    rows = []
+    for category in CATEGORIES:
+        once, often = sums[category, "one_off"], sums[category, "recurring"]
+        if once or often:
+            amounts = (once, often, once + often, present[category])
+            rows.append(
+                (language.text(f"cost_categories.{category}"), *(money(x, language) if x else "–" for x in amounts))
+            )
+    once, often = (sum(sums[category, kind] for category in CATEGORIES) for kind in ("one_off", "recurring"))
+    amounts = (once, often, once + often, sum(present.values()))
+    rows.append((language.text("executive.total"), *(money(x, language) if x else "–" for x in amounts)))
+    heads = [
+        Column(language.text(f"executive.column.{name}"), is_number=True)
+        for name in ("one_off", "recurring", "sum", "present")
+    ]
+    first = Column(language.text("executive.column.category"))
+    return Table("table-costs", language.text("executive.caption.costs"), (first, *heads), tuple(rows))
+
+
+def checks_section(a: Assessment, language: Language) -> Section:
+    """What was checked."""
+    frame = _checks(a)
+    counts = {word: language.number((frame["verdict"] == word).sum()) for word in VERDICTS}
+    sentences = [language.text("executive.checks", n=language.number(len(frame)), **counts)]
+    rows = [
+        (
+            _check_name(a, str(each.name), language),
+            language.text(f"executive.check.{each.verdict}"),
+            _plain_number(float(each.number), language),
+            capital(said(str(each.advice), language)),
+        )
+        for each in _each(frame[frame["verdict"] != "pass"])
+    ]
+    passed = [_check_name(a, str(name), language) for name in frame.loc[frame["verdict"] == "pass", "name"]]
+    if passed:
+        sentences.append(language.text("executive.passed", names="; ".join(passed)))
+    heads = ("check", "verdict", "number", "advice")
+    columns = tuple(Column(language.text(f"executive.column.{name}"), name == "number") for name in heads)
+    table = Table("table-checks", language.text("executive.caption.checks"), columns, tuple(rows))
+    return _section("checks", language, sentences, [table] if rows else [])
+
+
+def _check_name(a: Assessment, name: str, language: Language) -> str:
+    """Name of a check, with the programme's own name in place of its id."""
+    kind, _, subject = name.partition(": ")
+    names = {each.id: each.name for each in a.case.programmes} if isinstance(a.case, Case) else {}
+    words = capital(said(kind, language).replace("_", " "))
+    return words if not subject or len(names) == 1 else f"{words}: {names.get(subject, said(subject, language))}"
+
+
+def _each(frame: pd.DataFrame) -> list[Any]:
+    return list(frame.itertuples())
+
+
+def _plain_number(x: float, language: Language) -> str:
+    return "–" if math.isnan(x) else language.number(x, 0 if float(x).is_integer() or abs(x) >= 100 else 2)
+
+
+def _checks(a: Assessment) -> pd.DataFrame:
+    """Checks of the case and of the equations under it, the worst first; of those that recur the worst one."""
+    own = a.estimates.checks()
+    own = own[own["exposure"] == a.exposure]
+    parts = [own[["name", "verdict", "number", "advice"]]]
+    if isinstance(a.decision, BusinessCase):
+        parts.insert(0, a.decision.checks()[["name", "verdict", "number", "advice"]])
+    frame = pd.concat(parts, ignore_index=True)
+    rank = frame["verdict"].map(VERDICTS.index)
+    return frame.assign(rank=rank).sort_values("rank", kind="stable").drop_duplicates("name", ignore_index=True)
+
+
+def limits_section(a: Assessment, language: Language) -> Section:
+    """What the page does not show."""
+    rung = a.value.evidence if isinstance(a.value, CustomerValue) else "association"
+    names = []
+    if a.exposure:
+        names += [f"evidence_{strength(rung)}", "silent"]
+        if a.panel.timing != "before":
+            names.append("timing")
+    if isinstance(a.decision, BusinessCase):
+        names += ["gain", "referrals"]
+    elif isinstance(a.value, CustomerValue) and a.value.margin is not None:
+        names.append("horizon")
+    names.append("beyond_money")
+    return _section("limits", language, [language.text(f"executive.limit.{name}") for name in names])
+
+
+def provenance_section(a: Assessment, language: Language, inputs: Iterable[Mapping[str, Any]]) -> Section:
+    """Where the figures come from, and which level each range has."""
+    first, last = window(a.panel)
+    counts = a.tables.accounting.set_index(["table", "reason"])["rows"]
+    rows = [
+        (language.text("executive.fact.window"), between(language.date(first), language.date(last), language=language)),
+    ]
+    for table in a.tables.accounting["table"].unique():
+        words = language.text(
+            "executive.rows", read=language.number(counts[table, "read"]), kept=language.number(counts[table, "kept"])
+        )
+        rows.append((language.text("executive.fact.table", table=said(str(table), language)), words))
+    answers = a.panel.accounting[a.panel.accounting["stage"] == "answers"].set_index("reason")["rows"]
+    if {"read", "kept"} <= set(answers.index):
+        words = language.text(
+            "executive.rows", read=language.number(answers["read"]), kept=language.number(answers["kept"])
+        )
+        rows.append((language.text("executive.fact.answers"), words))
+    rows.append((language.text("executive.fact.seed"), str(a.seed)))
+    rows.append(("cxroi", __version__))
+    facts = (Column(language.text("executive.column.fact")), Column(language.text("executive.column.value")))
+    exhibits = [Table("table-provenance", language.text("executive.caption.provenance"), facts, tuple(rows))]
+    files = tuple(
+        (str(each["file"]), language.number(each["bytes"]), str(each["sha256"])[:HASH_LENGTH]) for each in inputs
+    )
+    if files:
+        heads = [
+            Column(language.text(f"executive.column.{name}"), name == "bytes") for name in ("file", "bytes", "sha256")
+        ]
+        exhibits.append(Table("table-files", language.text("executive.caption.files"), tuple(heads), files))
+    sentences = [language.text(f"executive.{name}") for name in ("provenance", "levels")]
+    return _section("provenance", language, sentences, exhibits)

@@ -93,12 +93,12 @@ def estimate(
     from cxroi.tables import read_tables
     from cxroi.value import estimate as estimates_of
 
-    rows = estimates_of(build_panel(read_tables(dataset), last_period=quarter)).tidy()
+    found = estimates_of(build_panel(read_tables(dataset), last_period=quarter))
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f"{out.name}.unfinished")
-    rows.to_csv(unfinished, index=False)
+    found.to_csv(str(unfinished))
     unfinished.replace(out)
-    typer.echo(f"{len(rows)} rows in {_plain(str(out))}")
+    typer.echo(f"{len(found.with_evidence())} rows in {_plain(str(out))}")
 
 
 @app.command()

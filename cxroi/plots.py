@@ -47,6 +47,7 @@ LINE_LENGTH = 24  # of labels beside bars
 _PAPER = {"facecolor": "white", "linewidth": 0, "pad": 1.0}  # under words that may cross a line
 ENGLISH = Language("en")
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
+CHOICES = ("controls", "period_effects", "coding", "sample", "model")  # of a specification
 
 
 def scores_by_period(
@@ -262,9 +263,7 @@ def effects(
         axes.margins(y=0.12)
         axes.set_xlim(*_roomy(axes.get_xlim(), right=0.14))
         _ticks(axes, (lambda x: language.number(100 * x, 1)) if outcome == "retained" else shown, which="x")
-        unit = " ({})".format(language.text("plots.pp", number="").strip()) if outcome == "retained" else ""
-        words = language.text("plots.per_point", outcome=language.text(f"plots.outcome.{outcome}")) + unit
-        axes.set_xlabel(_lines(words, 52))
+        axes.set_xlabel(_per_point(outcome, language))
         return _told(axes, language.text("plots.alt.effects", parts="; ".join(told)))
 
 
@@ -556,6 +555,195 @@ def scenarios(
         return _told(axes, language.text("plots.alt.scenarios", parts="; ".join(parts[::-1])))
 
 
+def confounders(frame: pd.DataFrame, *, language: Language = ENGLISH, title: str = "") -> Axes:
+    """A figure as it is and with unseen confounders as strong as what is recorded, each with its 95 % interval around zero.
+
+    Parameters
+    ----------
+    frame
+        ``name, estimate, conf_low, conf_high, leads`` and ``outcome``, the same in every row; names are finished words.
+    """
+    outcome = str(frame["outcome"].iloc[0]) if len(frame) else "retained"
+    shown = _change_format(outcome, language)
+    with _canvas(title, height=1.5 + 0.34 * max(len(frame), 1)) as axes:
+        _need(frame)
+        told = _forest(axes, frame.rename(columns={"conf_low": "low", "conf_high": "high"}), shown)
+        _ticks(axes, (lambda x: language.number(100 * x, 1)) if outcome == "retained" else shown, which="x", most=4)
+        axes.set_xlabel(_per_point(outcome, language))
+        return _told(axes, language.text("plots.alt.confounders", parts="; ".join(told)))
+
+
+def specification_curve(
+    frame: pd.DataFrame, *, headline: float | None = None, language: Language = ENGLISH, title: str = ""
+) -> Axes:
+    """Estimates under every combination of choices from the lowest to the highest, and below which choices each one makes.
+
+    Parameters
+    ----------
+    frame
+        ``SpecificationCurve.table`` with ``outcome``, the levels of ``controls, period_effects, coding, sample, model`` as finished words.
+    headline
+        The leading figure, drawn as a line.
+
+    Returns
+    -------
+    Axes
+        The lower of two: the choices. The upper one, the estimates with their 95 % intervals, is on the same figure.
+    """
+    rows = frame.sort_values("estimate", kind="stable").reset_index(drop=True)
+    outcome = str(rows["outcome"].iloc[0]) if len(rows) else "retained"
+    shown = _change_format(outcome, language)
+    levels = [(name, level) for name in CHOICES for level in dict.fromkeys(rows[name])]
+    with _canvas(
+        title, height=2.6 + 0.26 * len(levels), rows=2, share=2.1 / (0.5 + 0.26 * max(len(levels), 1))
+    ) as axes:
+        _need(rows)
+        upper = axes.figure.axes[0]
+        place = np.arange(len(rows), dtype=float)
+        clear = ((rows["conf_low"] > 0) | (rows["conf_high"] < 0)).to_numpy()
+        for chosen, colour in ((clear, BLUE), (~clear, SOFT)):
+            part = rows[chosen]
+            upper.vlines(place[chosen], part["conf_low"], part["conf_high"], color=colour, linewidth=1, alpha=0.45)
+            upper.plot(place[chosen], part["estimate"], ".", color=colour, markersize=4)
+        upper.axhline(0, color=INK, linewidth=0.9)
+        if headline is not None:
+            upper.axhline(headline, color=RED, linestyle="--", linewidth=1.2)
+            words = language.text("plots.leading", value=shown(headline))
+            upper.annotate(
+                words,
+                (0, headline),
+                (2, 3),
+                textcoords="offset points",
+                color=RED,
+                fontsize=9,
+                va="bottom",
+                bbox=_PAPER,
+            )
+        upper.set_title(_lines(_per_point(outcome, language, wrapped=False), 58), loc="left", fontsize=9.5, color=SOFT)
+        upper.tick_params(axis="x", labelbottom=False, length=0)
+        _ticks(upper, (lambda x: language.number(100 * x, 1)) if outcome == "retained" else shown, most=4)
+        lines, gap = [], 0.0
+        for at, (name, level) in enumerate(levels):
+            gap += 0.35 * (at > 0 and levels[at - 1][0] != name)
+            lines.append(-at - gap)
+            made = (rows[name] == level).to_numpy()
+            axes.plot(
+                place[made], np.full(int(made.sum()), lines[-1]), "|", color=INK, markersize=6, markeredgewidth=0.7
+            )
+        axes.set_yticks(lines, [_plain(level) for _, level in levels])
+        axes.tick_params(axis="y", length=0, labelsize=8.5)
+        axes.set_xticks([])
+        axes.spines["left"].set_visible(False)
+        axes.spines["bottom"].set_visible(False)
+        axes.set_xlabel(language.text("plots.specifications", number=language.number(len(rows))))
+        words = language.text(
+            "plots.alt.specification_curve",
+            number=language.number(len(rows)),
+            low=shown(float(rows["estimate"].iloc[0])),
+            high=shown(float(rows["estimate"].iloc[-1])),
+            clear=language.percent(float(clear.mean()), 0),
+        )
+        return _told(axes, words)
+
+
+def segments(frame: pd.DataFrame, *, language: Language = ENGLISH, title: str = "") -> Axes:
+    """A figure in each segment: by its own answers alone (grey) and pulled towards the mean of all segments (blue).
+
+    Parameters
+    ----------
+    frame
+        ``segment, level, estimate, conf_low, conf_high, pooled, pooled_low, pooled_high, customers, suppressed, outcome``; cells that are
+        suppressed are not drawn.
+    """
+    rows = frame[~frame["suppressed"].astype(bool)].reset_index(drop=True)
+    outcome = str(frame["outcome"].iloc[0]) if len(frame) else "retained"
+    shown = _change_format(outcome, language)
+    with _canvas(title, height=1.6 + 0.46 * max(len(rows), 1)) as axes:
+        _need(rows)
+        axes.axvline(0, color=INK, linewidth=0.9)
+        places, labels, told, place = [], [], [], 0.0
+        for _, group in rows.groupby("segment", sort=False):
+            for each in _each(group):
+                axes.hlines(place + 0.16, each.conf_low, each.conf_high, color=SOFT, linewidth=1.2)
+                axes.plot(each.estimate, place + 0.16, "o", color=SOFT, markerfacecolor="white", markersize=5)
+                axes.hlines(place - 0.16, each.pooled_low, each.pooled_high, color=BLUE, linewidth=2.2)
+                axes.plot(each.pooled, place - 0.16, "o", color=BLUE)
+                places.append(place)
+                labels.append(f"{_plain(each.level, length=24)}\n(n = {language.number(each.customers)})")
+                told.append(f"{_plain(each.segment)} {_plain(each.level)}: {shown(float(each.pooled))}")
+                place -= 1.0
+            place -= 0.3
+        axes.set_yticks(places, labels)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.margins(y=0.08)
+        _ticks(axes, (lambda x: language.number(100 * x, 1)) if outcome == "retained" else shown, which="x", most=4)
+        axes.set_xlabel(_per_point(outcome, language))
+        axes.set_title(_lines(language.text("plots.pooled"), 58), loc="left", fontsize=9.5, color=SOFT)
+        return _told(axes, language.text("plots.alt.segments", parts="; ".join(told)))
+
+
+def shortcuts(frame: pd.DataFrame, *, language: Language = ENGLISH, title: str = "") -> Axes:
+    """Value of one point by the popular shortcuts beside the one that leads, each with its 5-95 % range.
+
+    Parameters
+    ----------
+    frame
+        ``shortcut, estimate, low, high, times, unit``: the leading figure first; names are finished words. Rows without a
+        figure are left out.
+    """
+    rows = frame[frame["estimate"].notna()].reset_index(drop=True)
+    language = _with_currency(language, str(rows["unit"].iloc[0]) if len(rows) else "")
+    shown = _money_format(language)
+    with _canvas(title, height=1.4 + 0.42 * max(len(rows), 1)) as axes:
+        _need(rows)
+        drawn = rows.assign(name=rows["shortcut"], leads=rows.index == 0)
+        low, high = float(rows["low"].iloc[0]), float(rows["high"].iloc[0])
+        axes.axvspan(low, high, color=TINT, linewidth=0, zorder=0)
+        told = _forest(axes, drawn, shown, times=[_times(each, language) for each in rows["times"]])
+        _ticks(axes, shown, which="x", most=3)
+        axes.set_xlabel(language.text("plots.value_of_one_point"))
+        return _told(axes, language.text("plots.alt.shortcuts", parts="; ".join(told)))
+
+
+def _forest(axes: Axes, rows: pd.DataFrame, shown: Format, *, times: Sequence[str] = ()) -> list[str]:
+    """Dots with intervals around zero, a row each from the top, the leading one in colour; the same in words."""
+    axes.axvline(0, color=INK, linewidth=0.9)
+    told = []
+    for at, each in enumerate(_each(rows)):
+        colour = BLUE if each.leads else SOFT
+        axes.hlines(-at, each.low, each.high, color=colour, linewidth=2.2 if each.leads else 1.4)
+        axes.plot(each.estimate, -at, "o", color=colour, markerfacecolor=colour if each.leads else "white")
+        words = " ".join([shown(float(each.estimate)), *([times[at]] if times and times[at] else [])])
+        axes.annotate(
+            words,
+            (max(float(each.high), 0.0), -at),
+            (6, 0),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            fontweight="bold" if each.leads else "normal",
+            bbox=_PAPER,
+        )
+        told.append(f"{_plain(each.name)}: {words} ({shown(float(each.low))}; {shown(float(each.high))})")
+    axes.set_yticks([-at for at in range(len(rows))], [_lines(_plain(name), LINE_LENGTH) for name in rows["name"]])
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.margins(y=0.1)
+    axes.set_xlim(*_roomy(axes.get_xlim(), right=0.3 if times else 0.16))
+    return told
+
+
+def _times(times: float, language: Language) -> str:
+    return "" if np.isnan(times) or times == 1 else language.text("plots.times", number=language.number(times, 1))
+
+
+def _per_point(outcome: str, language: Language, *, wrapped: bool = True) -> str:
+    unit = " ({})".format(language.text("plots.pp", number="").strip()) if outcome == "retained" else ""
+    words = language.text("plots.per_point", outcome=language.text(f"plots.outcome.{outcome}")) + unit
+    return _lines(words, 52) if wrapped else words
+
+
 def accounting(frame: pd.DataFrame, *, language: Language = ENGLISH, title: str = "", table: str = "surveys") -> Axes:
     """Where rows were lost: what was read, each loss with its reason, what is kept.
 
@@ -649,12 +837,12 @@ def _style() -> dict[Any, Any]:
 
 
 @contextmanager
-def _canvas(title: str, *, height: float, rows: int = 1) -> Iterator[Axes]:
-    """Axes on a figure of its own with the title above; the lowest of several."""
+def _canvas(title: str, *, height: float, rows: int = 1, share: float = 0.62) -> Iterator[Axes]:
+    """Axes on a figure of its own with the title above; the lowest of several, each of the others with a share of its height."""
     lines = textwrap.wrap(_plain(title, length=300), 58)
     with mpl.rc_context(_style()):
         figure = Figure(figsize=(WIDTH_INCHES, height + 0.24 * len(lines)), layout="constrained", dpi=72)
-        ratios = [0.62] * (rows - 1) + [1.0]
+        ratios = [share] * (rows - 1) + [1.0]
         axes = figure.subplots(rows, 1, sharex=rows > 1, squeeze=False, height_ratios=ratios)[-1, 0]
         if lines:
             figure.suptitle("\n".join(lines), x=0.008, ha="left", fontsize=11.5, fontweight="bold", linespacing=1.25)

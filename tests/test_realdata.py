@@ -133,7 +133,7 @@ def test_check_and_estimate(
     assert main(["estimate", str(recipe.folder), "--out", str(out)]) == 0
     written = pd.read_csv(out)
     assert tuple(written.columns) == COLUMNS
-    own = recipe.estimates.tidy()
+    own = recipe.estimates.with_evidence()
     assert written["method"].tolist() == own["method"].tolist()
     np.testing.assert_allclose(written["estimate"], own["estimate"].astype(float), rtol=1e-9)
 

@@ -48,6 +48,7 @@ MOST_SPLIT_CUSTOMERS = 5_000  # of the likelihood of repeated answers
 ROUNDING = 1.0 / 12.0  # variance of rounding to whole points
 MOST_BOUND_ROWS = 20_000
 MOST_SURPRISE = 3.0  # standard deviations of an outcome's residual
+SHARE_OF_JOINT = 1.0 / 3.0  # of the grid, for selection on answer and outcome together
 LARGEST_SUPPOSED = 0.5  # log-odds of answering per standard deviation, where no more was found
 LOW_RESPONSE = 0.2
 LARGE_DIFFERENCE = 0.1
@@ -541,7 +542,9 @@ def _split(answers: Floats, variance: float) -> tuple[Floats, Floats]:
 
     bounds = [(-7.0, 1.0), (-7.0, 1.0), (-3.0, 4.0), (ROUNDING, 2.0 * variance + ROUNDING)]
     starts = [[np.log(0.4), np.log(0.4), 0.5, ROUNDING + share * variance] for share in (0.05, 0.4)]
-    tops: list[Any] = [optimize.minimize(unlikely, start, method="L-BFGS-B", bounds=bounds) for start in starts]
+    tops: list[Any] = [
+        optimize.minimize(unlikely, start, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-8}) for start in starts
+    ]
     top: Floats = min(tops, key=lambda one: float(one.fun)).x
     scores = np.empty((len(answers), 4))
     for column in range(4):
@@ -1039,7 +1042,8 @@ def nonresponse_bounds(
         Selection found in the data, log-odds of answering per standard deviation of the answer
         (``NonResponse.slope · standard_deviation``); the grid reaches at least there.
     largest : float
-        End of the grid, log-odds of answering per standard deviation (1.5: odds 4.5 times as high).
+        End of the grid for the tilt ``answer``, log-odds of answering per standard deviation (1.5: odds 4.5 times as high); a
+        third of it for ``answer and outcome``, which moves an estimate far more.
     steps : int
         Points of the grid on each side of 0.
 
@@ -1061,12 +1065,15 @@ def nonresponse_bounds(
     columns = ["tilt", "strength", "estimate", "conf_low", "conf_high", "crosses_zero_at"]
     if linkage.separated or linkage.predicting:
         return pd.DataFrame(columns=columns)
-    largest = max(largest, abs(observed)) if np.isfinite(observed) else largest
-    half = largest * np.linspace(0.0, 1.0, steps + 1)[1:] ** 2  # closer together where an estimate may cross 0
-    grid = np.concatenate([-half[::-1], [0.0], half])
+    ends = {
+        "answer": max(largest, abs(observed)) if np.isfinite(observed) else largest,
+        "answer and outcome": largest * SHARE_OF_JOINT,
+    }
     parts = []
     few = _fewer(linkage)
-    for tilt in ("answer", "answer and outcome"):
+    for tilt, end in ends.items():
+        half = end * np.linspace(0.0, 1.0, steps + 1)[1:] ** 2  # closer together where an estimate may cross 0
+        grid = np.concatenate([-half[::-1], [0.0], half])
         found = _tilted(linkage, few, _standing(few, tilt), grid)
         found.insert(0, "strength", grid)
         found.insert(0, "tilt", tilt)
@@ -1115,7 +1122,8 @@ def _tilted(linkage: Linkage, few: Linkage, standing: Floats, grid: Floats) -> p
         weights = np.exp(-strength * standing)
         weights = np.minimum(weights, LARGEST_WEIGHT * weights.mean())
         tilted = _refitted(few, weights / weights.mean())
-        found.append((float(tilted.effect.estimate), float(tilted.std_error)))
+        settled = tilted.fitted.converged and (tilted.retention is None or tilted.retention.fitted.converged)
+        found.append((float(tilted.effect.estimate), float(tilted.std_error)) if settled else (np.nan, np.nan))
     moved, error = np.array(found).T
     estimate = linkage.effect.estimate + moved[1:] - moved[0]
     reach = linkage.critical_value * linkage.std_error * error[1:] / error[0]
@@ -1141,6 +1149,7 @@ def _refitted(linkage: Linkage, weights: Floats) -> Linkage:
 
 def _crossing(grid: Floats, estimate: Floats) -> float:
     """Strength nearest to 0 at which the estimate changes its sign, by linear interpolation; NaN where it does not."""
+    grid, estimate = grid[np.isfinite(estimate)], estimate[np.isfinite(estimate)]
     where = np.flatnonzero(np.sign(estimate[:-1]) * np.sign(estimate[1:]) <= 0)
     if not len(where):
         return float("nan")

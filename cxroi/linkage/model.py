@@ -249,7 +249,7 @@ class Linkage:
                     "or derived, after the outcome"
                 )
                 if self.separated
-                else f"{', '.join(self.predicting)} holds one outcome only; fitted with a penalty (Firth), the score's effect is finite"
+                else f"{', '.join(self.predicting)} holds one outcome only; fitted with a penalty (Firth), the score's figure is finite"
                 if self.predicting
                 else "no column predicts retention perfectly",
             )
@@ -287,8 +287,11 @@ class Linkage:
             few = rarer < FEWEST_EVENTS_A_COLUMN
             advice = "customers who left (or stayed, if fewer) for each column of the equation"
             rows.append(("events per column", "warn" if few else "pass", rarer, advice))
+        known = calibrated(self.panel, self.exposure) if self.method == "adjusted" and self.exposure else None
         if self.scores is not None:
             rows += self._satisfaction_checks(self.scores)
+        elif isinstance(known, str):
+            rows.append(("reliability of one answer", "warn", np.nan, known))
         if self.placebo is not None:
             rows.append(self.placebo.check())
         if self.method not in ("raw",):

@@ -45,7 +45,7 @@ class Parameters(BaseModel):
 
 
 class ValueParameters(Parameters):
-    """Parameters of ``05_value``."""
+    """Parameters of ``05_value`` and ``08_red_team``."""
 
     exposure: Literal["nps", "csat", "ces"] = _field("nps", "score that is worth something, nps, csat or ces", "name")
     horizon_months: int = _field(0, "how far value is counted; 0: as dataset.yaml states", "months", ge=0, le=600)
@@ -76,6 +76,8 @@ MODELS: Mapping[str, type[Parameters]] = MappingProxyType(
         "04_purchases": Parameters,
         "05_value": ValueParameters,
         "06_case": CaseParameters,
+        "07_evidence": Parameters,
+        "08_red_team": ValueParameters,
     }
 )
 

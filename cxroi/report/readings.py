@@ -145,7 +145,7 @@ def _score_now(row: pd.Series, language: Language) -> str:
         "quarter": _when(str(row["period"]), language),
         "metric": str(row["metric"]).upper(),
         "estimate": show.in_unit(row["estimate"], unit, language),
-        "interval": _between(row["conf_low"], row["conf_high"], unit, language),
+        "interval": between(row["conf_low"], row["conf_high"], unit, language),
         "n": language.number(row["n"]),
     }
     if np.isnan(row["response_rate"]):
@@ -253,9 +253,9 @@ def purchases_answer(estimates: Estimates, *, language: Language) -> Sentences:
         metric=orders.exposure.upper(),
         verb=language.verb(margin.evidence),
         orders=_signed(often.estimate, language.number(often.estimate, 3)),
-        orders_interval=_between(often.low, often.high, "orders", language),
+        orders_interval=between(often.low, often.high, "orders", language),
         margin=_signed(worth.estimate, show.in_unit(worth.estimate, unit, language)),
-        margin_interval=_between(worth.low, worth.high, unit, language),
+        margin_interval=between(worth.low, worth.high, unit, language),
     )
     return [first, sure(margin, language=language), language.text("nb.link.change")]
 
@@ -275,7 +275,7 @@ def effect(fitted: Linkage | str, *, language: Language) -> str:
         size=language.number(abs(found.estimate), 3)
         if unit == "orders"
         else show.in_words(abs(found.estimate), unit, language),
-        interval=_between(found.low, found.high, unit, language),
+        interval=between(found.low, found.high, unit, language),
     )
 
 
@@ -710,7 +710,8 @@ def _no_answer(why: str, language: Language) -> Sentences:
     return [language.text("nb.unanswered"), show.no_result(why, language)]
 
 
-def _between(low: float, high: float, unit: str, language: Language) -> str:
+def between(low: float, high: float, unit: str, language: Language) -> str:
+    """Both ends of an interval in the unit of their figure."""
     if unit == "probability":
         return language.interval(low, high, "percentage_points", 1)
     ends = {"low": show.in_unit(low, unit, language), "high": show.in_unit(high, unit, language)}

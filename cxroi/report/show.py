@@ -353,6 +353,10 @@ def _whole(language: Language, x: float) -> str:
     return str(int(x))
 
 
+def _times(language: Language, x: float) -> str:
+    return f"{language.number(x, 1)}×"
+
+
 def _months(language: Language, x: float) -> str:
     return language.number(x, 0 if float(x).is_integer() else 1)
 
@@ -362,6 +366,7 @@ _UNITS: Mapping[str, Write] = MappingProxyType(
         "NPS points": _score,
         "share": _share,
         "answer points": _mean,
+        "standard deviations": _mean,
         "probability": _short_points,
         "likelihood": _share,
         "orders": _precise,
@@ -383,6 +388,7 @@ _COLUMNS: Mapping[Write, str] = MappingProxyType(
         _mean: "orders orders_per_customer score",
         _whole: "year quarter month until_month",
         _months: "horizon_months",
+        _times: "times",
     }
 )
 _WRITE: Mapping[str, Write] = MappingProxyType(

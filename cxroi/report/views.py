@@ -295,7 +295,7 @@ def ratios(estimates: Estimates, outcome: str) -> pd.DataFrame | str:
 def _no_ratio(fitted: Linkage | str) -> str:
     if isinstance(fitted, str):
         return fitted
-    return f"retention is predicted perfectly by {', '.join(fitted.separated)}; no finite effect to build on"
+    return f"retention is predicted perfectly by {', '.join(fitted.separated)}; no finite figure to build on"
 
 
 def effects(estimates: Estimates, outcome: str) -> pd.DataFrame | str:

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from cxroi.evidence.findings import Findings, gather
 from cxroi.linkage import METHODS, Linkage, headline_method, standard_linkages, unit
 from cxroi.panel import Panel
 from cxroi.value.lifetime import CustomerValue, value_from_linkages
@@ -72,12 +73,22 @@ class Estimates:
                         unit=unit_of,
                     )
                 )
-        table = pd.DataFrame(rows, columns=list(COLUMNS))
-        for column in ("estimate", "std_error", "conf_low", "conf_high"):
-            table[column] = [float(f"{value:.{DIGITS}g}") for value in table[column].astype(float)]
-        table["n_obs"] = table["n_obs"].astype("Int64")
-        table["n_clusters"] = table["n_clusters"].astype("Int64")
-        return table
+        return _rounded(pd.DataFrame(rows, columns=list(COLUMNS)))
+
+    @cached_property
+    def findings(self) -> dict[str, Findings]:
+        """What stands behind, and against, the headline of each score; computed when first asked for."""
+        return {exposure: gather(self.panel, found, exposure) for exposure, found in self.linkages.items()}
+
+    def with_evidence(self) -> pd.DataFrame:
+        """All rows of ``estimates.csv``: those of :meth:`tidy` and beside them those of every score's findings."""
+        return self._all_rows.copy()
+
+    @cached_property
+    def _all_rows(self) -> pd.DataFrame:
+        parts = [found.tidy().assign(headline=False) for found in self.findings.values()]
+        beside = _rounded(pd.concat(parts, ignore_index=True)[list(COLUMNS)]) if parts else self._table.head(0)
+        return pd.concat([self._table, beside], ignore_index=True) if len(beside) else self.tidy()
 
     def glance(self) -> pd.DataFrame:
         """The headline rows only."""
@@ -96,10 +107,10 @@ class Estimates:
         return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
     def to_csv(self, path: str) -> None:
-        """Write ``estimates.csv``."""
-        self._table.assign(headline=self._table["headline"].map({True: "true", False: "false"})).to_csv(
-            path, index=False, lineterminator="\n"
-        )
+        """Write ``estimates.csv``: :meth:`with_evidence`."""
+        table = self.with_evidence()
+        said = table["headline"].map({True: "true", False: "false"})
+        table.assign(headline=said).to_csv(path, index=False, lineterminator="\n")
 
 
 def estimate(panel: Panel, *, seed: int = 20, draws: int = DRAWS) -> Estimates:
@@ -134,6 +145,16 @@ def estimate(panel: Panel, *, seed: int = 20, draws: int = DRAWS) -> Estimates:
     return Estimates(panel, linkages, values)
 
 
+def _rounded(table: pd.DataFrame) -> pd.DataFrame:
+    """Figures with ten digits, counts as whole numbers."""
+    table = table.copy()
+    for column in ("estimate", "std_error", "conf_low", "conf_high"):
+        table[column] = [float(f"{value:.{DIGITS}g}") for value in table[column].astype(float)]
+    for column in ("n_obs", "n_clusters"):
+        table[column] = table[column].astype("Int64")
+    return table
+
+
 def _row(**values: object) -> dict[str, object]:
     empty: dict[str, object] = dict.fromkeys(COLUMNS)
     return empty | {"segment": "all", "headline": False} | values
@@ -149,9 +170,9 @@ def _linkage_rows(
 ) -> list[dict[str, object]]:
     common = {"outcome": outcome, "exposure": exposure}
     if isinstance(linkage, str):
-        before = METHODS[: METHODS.index(method)]
-        if linkage in [found.get((outcome, earlier)) for earlier in before]:
-            return []  # said once
+        said = [found.get((outcome, earlier)) for earlier in METHODS[: METHODS.index(method)]]
+        if linkage in said or method not in ("raw", "adjusted"):
+            return []  # said once; what a finer method lacks stands in the checks of the coarser one
         return [_row(**common, estimand="ame", method=f"not estimated: {linkage}", unit=unit(outcome, currency))]
     errors = linkage.marginal_effect().iloc[0]
     shown = "firth" if linkage.separated and method == "raw" else f"{method} (firth)" if linkage.separated else method
@@ -162,7 +183,7 @@ def _linkage_rows(
     rows = []
     if linkage.separated and headline:
         names = ", ".join(linkage.separated)
-        reason = f"not estimated: separation ({names} tells without error who stays), so no finite effect exists"
+        reason = f"not estimated: separation ({names} tells without error who stays), so no finite figure exists"
         rows.append(_row(**common, estimand="ame", method=reason, unit=unit(outcome, currency)))
     rows.append(
         _row(

@@ -276,7 +276,7 @@ def value_from_linkages(
     if isinstance(retention, str):
         reason = f"retention: {retention}"
     elif retention.separated:
-        reason = f"retention is predicted perfectly by {', '.join(retention.separated)}; no finite effect to build on"
+        reason = f"retention is predicted perfectly by {', '.join(retention.separated)}; no finite figure to build on"
     elif isinstance(margin, str):
         reason = f"margin: {margin}"
     persistence = None

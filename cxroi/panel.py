@@ -59,7 +59,8 @@ TAKEN_NAMES = frozenset(
             "window_ends",
             "window_over",
         ],
-        *["band", "share", "n"],
+        *["band", "share", "n", "satisfaction"],
+        *(f"satisfaction_{part}" for part in ("level", "last", "earlier", "path", "spread", "bend", "answer")),
     )
 )
 DAYS_OF_GRACE = 7

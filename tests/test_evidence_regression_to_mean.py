@@ -138,9 +138,12 @@ def test_pairs_are_neighbouring_answers(clean: Panel) -> None:
     counts = rows.groupby("customer").size()
     assert len(pairs) == int((counts - 1).sum())
     assert (pairs["lag"] >= 1).all()
-    assert pairs["first_distance"].mean() == pytest.approx(
-        (pairs["first"] - pairs["first"] + pairs["first_distance"]).mean()
-    )
+    one = pairs.iloc[0]
+    own = rows[(rows["customer"] == one["customer"]) & (rows["period"] >= one["period"])].iloc[:2]
+    assert own["nps"].tolist() == [one["first"], one["second"]]
+    means = rows.groupby("period")["nps"].mean()
+    assert one["first_distance"] == pytest.approx(one["first"] - means[one["period"]])
+    assert one["second_distance"] == pytest.approx(one["second"] - means[one["period"] + one["lag"]])
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,8 @@ class Calibrated:
     ----------
     panel : Panel
         As the original, answered rows of one score only; ``rows`` and ``active`` have ``satisfaction`` (points from the
-        mean) and the columns of ``cxroi.linkage.satisfaction.COLUMNS``; the score in ``rows`` is the expected one.
+        mean) and the columns of ``cxroi.linkage.satisfaction.COLUMNS``; the score in ``rows`` is the expected one, the
+        answer itself is ``satisfaction_answer``.
     satisfaction : Satisfaction
     grid : Grid
     predicted : (array, array)
@@ -94,7 +95,7 @@ def _calibrated(panel: Panel, exposure: str) -> Calibrated | str:
     if newest.any():  # the last period has a mean of its own
         own = active[f"last_{exposure}"].to_numpy(dtype=float)[newest]
         predicted = predicted[0], predicted[1] + float((own - predicted[1][newest]).mean())
-    own_rows = replace(panel, rows=rows)
+    own_rows = replace(panel, rows=rows.assign(satisfaction_answer=answers))
     grid = answer_grid(own_rows, exposure, predicted)
     single = answers[rows[f"{exposure}_answers"].to_numpy() == 1]
     is_rounded = bool(len(single)) and bool((single == np.round(single)).all())

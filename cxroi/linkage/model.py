@@ -383,7 +383,8 @@ class Linkage:
     def curve(self) -> pd.DataFrame:
         """Observed and fitted mean outcome by rounded answer: ``score, observed, std_error, fitted, n``."""
         rows = self.augment()
-        grouped = rows.assign(score=rows[self.exposure].round()).groupby("score")
+        answers = rows[self.exposure if self.scores is None else "satisfaction_answer"]
+        grouped = rows.assign(score=answers.round()).groupby("score")
         return pd.DataFrame(
             {
                 "observed": grouped[self.outcome].mean(),

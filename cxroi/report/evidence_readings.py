@@ -245,7 +245,12 @@ def on_confounders(found: Evidence, *, language: Language) -> Words:
     return Words(title, readings.source(found.leading, language=language))
 
 
-def silent(found: Evidence, *, language: Language) -> Sentences:
+def non_response(found: Evidence, *, language: Language) -> Sentences:
+    """Who answered, the score had everybody answered, and whether the silent could overturn the figure."""
+    return [*_silent(found, language), *_population(found, language)]
+
+
+def _silent(found: Evidence, language: Language) -> Sentences:
     """How many answered, and in what they differ most from those who did not."""
     one = found.population
     if isinstance(one, str):
@@ -265,23 +270,20 @@ def silent(found: Evidence, *, language: Language) -> Sentences:
     return [*lines, language.text(f"nb.sure.silent_{'alike' if small else 'differ'}", **words)]
 
 
-def population(found: Evidence, *, language: Language) -> Sentences:
-    """The score had everybody answered, and whether the silent could overturn the figure."""
+def _population(found: Evidence, language: Language) -> Sentences:
     one = found.population
     if isinstance(one, str):
         return _bounds(found, language)
-    whole = one.population[one.population["period"] == "all"].set_index("method")
-    unit = evidence_views.score_unit(one.exposure)
-    words = {"metric": one.exposure.upper(), "raw": show.in_unit(whole.loc["answered", "estimate"], unit, language)}
-    if "own answer" not in whole.index or not np.isfinite(one.slope):
+    whole = one.population[one.population["period"] == "all"].set_index("method")[["estimate", "conf_low", "conf_high"]]
+    figures = {str(name): row for name, row in whole.to_dict("index").items()}
+    unit, raw = evidence_views.score_unit(one.exposure), float(figures["answered"]["estimate"])
+    words = {"metric": one.exposure.upper(), "raw": show.in_unit(raw, unit, language)}
+    if "own answer" not in figures or not np.isfinite(one.slope):
         return [language.text("nb.sure.everybody_unknown", **words), *_bounds(found, language)]
-    own = whole.loc["own answer"]
-    apart = not own["conf_low"] <= whole.loc["answered", "estimate"] <= own["conf_high"]
-    words |= {
-        "estimate": show.in_unit(own["estimate"], unit, language),
-        "interval": between(own["conf_low"], own["conf_high"], unit, language),
-    }
-    return [language.text(f"nb.sure.everybody_{'apart' if apart else 'meets'}", **words), *_bounds(found, language)]
+    own, low, high = (float(figures["own answer"][name]) for name in ("estimate", "conf_low", "conf_high"))
+    words |= {"estimate": show.in_unit(own, unit, language), "interval": between(low, high, unit, language)}
+    key = "meets" if low <= raw <= high else "apart"
+    return [language.text(f"nb.sure.everybody_{key}", **words), *_bounds(found, language)]
 
 
 def _bounds(found: Evidence, language: Language) -> Sentences:
@@ -304,7 +306,7 @@ def losses(found: Evidence, *, language: Language) -> Sentences:
     if isinstance(shape, str):
         return []
     rows = shape.slopes[(shape.slopes["bend_from"] == "scale") & (shape.slopes["side"] == "difference")]
-    seen = [str(row.outcome) for row in rows.itertuples() if row.conf_low > 0 or row.conf_high < 0]
+    seen = [str(name) for name in rows[(rows["conf_low"] > 0) | (rows["conf_high"] < 0)]["outcome"]]
     bent = [str(row["outcome"]) for row in shape.glance().to_dict("records") if row["shape"] != "linear"]
     lines = []
     if len(rows):
@@ -401,7 +403,8 @@ def together(found: RedTeam | str, *, language: Language) -> Sentences:
     """What several shortcuts promise together."""
     if isinstance(found, str):
         return [show.no_result(found, language)]
-    row = found.tidy().set_index("shortcut").loc["together"]
+    table = found.tidy()
+    row = table[table["shortcut"] == "together"].iloc[0]
     if np.isnan(row["estimate"]):
         return [show.no_result(str(row["reason"]), language)]
     words = {"size": show.money(row["estimate"], language)}

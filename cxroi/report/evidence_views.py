@@ -265,7 +265,7 @@ def losses(found: Evidence, *, language: Language) -> pd.DataFrame | str:
         return next(iter(shape.reasons.values()), results.NO_ANSWERS)
     margin = CRITICAL * rows["per_point_std_error"]
     sides = [
-        language.text(f"nb.sure.side_{side}", bend=language.number(bend, 0 if float(bend).is_integer() else 1))
+        language.text(f"nb.sure.side_{side}", **({} if side == "difference" else {"bend": show.plain(bend, language)}))
         for side, bend in zip(rows["side"], rows["bend"], strict=True)
     ]
     table = rows.assign(side=sides, estimate=rows["per_point"])

@@ -229,6 +229,11 @@ def money(x: float, language: Language) -> str:
     return _money(language, x)
 
 
+def plain(x: float, language: Language) -> str:
+    """Write a number that has no unit, with as many decimals as it needs."""
+    return _plain(language, x)
+
+
 def money_interval(low: float, high: float, language: Language) -> str:
     """Write a range of amounts."""
     return language.text("format.interval", low=money(low, language), high=money(high, language))

@@ -87,6 +87,8 @@ class Panel:
         Customers active at the end of the last period (above 250,000 customers of a systematic sample, each standing for
         ``weight`` customers) with ``customer``, the same controls, last answers ``last_nps …`` and ``nps_age …``
         (periods since that answer).
+    outcome_days : int or None
+        Of a data set of outcomes: length of most of its periods in days; None where outcomes come from transactions.
     accounting : DataFrame
         ``stage, reason, rows``: the answers read, each loss with its reason, and what is kept; losses and kept sum
         to read.
@@ -109,6 +111,7 @@ class Panel:
     retention: str = ""
     outcomes: tuple[str, ...] = field(default=OUTCOMES)
     observed: tuple[dt.date, dt.date] | None = None
+    outcome_days: int | None = None
 
     _known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -808,6 +811,7 @@ def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
         score_ranges=_score_ranges(tables, metrics),
         outcomes=measured,
         observed=_observed(grid),
+        outcome_days=_usual_length(tables.outcomes),
         **_common(tables, period, last)
         | {
             "history": ("log_tenure",) if typed["log_tenure"].min() < typed["log_tenure"].max() else (),
@@ -819,6 +823,12 @@ def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
 def _observed(grid: Frame) -> tuple[dt.date, dt.date]:
     days = grid.select(nw.col("period_start").min(), nw.col("period_end").max()).collect()
     return days["period_start"][0].date(), days["period_end"][0].date()
+
+
+def _usual_length(outcomes: Frame) -> int:
+    """Median length of the periods of outcomes, days."""
+    days = outcomes.select((nw.col("period_end") - nw.col("period_start")).dt.total_minutes().alias("minutes"))
+    return round(float(days.select(nw.col("minutes").median()).collect()["minutes"][0]) / (24 * 60)) + 1
 
 
 def _base_of_outcomes(grid: Frame, declared: Sequence[str]) -> pd.DataFrame:

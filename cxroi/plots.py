@@ -730,7 +730,7 @@ def _forest(axes: Axes, rows: pd.DataFrame, shown: Format, *, times: Sequence[st
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.margins(y=0.1)
-    axes.set_xlim(*_roomy(axes.get_xlim(), right=0.3 if times else 0.16))
+    axes.set_xlim(*_roomy(axes.get_xlim(), right=0.46 if times else 0.16))
     return told
 
 

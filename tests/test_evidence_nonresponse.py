@@ -13,20 +13,11 @@ import pytest
 import yaml
 from scipy import special
 
+from cxroi.evidence import invitations as invitations_module
 from cxroi.evidence import nonresponse as module
-from cxroi.evidence.nonresponse import (
-    Answers,
-    Measure,
-    NonResponse,
-    asked_rows,
-    corrected_shares,
-    nonresponse,
-    nonresponse_bounds,
-    nonresponse_checks,
-    repeated_answers,
-    solve,
-    weighted_scores,
-)
+from cxroi.evidence.invitations import asked_rows, repeated_answers
+from cxroi.evidence.nonresponse import NonResponse, nonresponse, nonresponse_bounds, nonresponse_checks
+from cxroi.evidence.population import Answers, Measure, corrected_shares, solve, weighted_scores
 from cxroi.linkage import Linkage, standard_linkages
 from cxroi.panel import Panel, build_panel
 from cxroi.simulate import simulate, world_named
@@ -157,7 +148,7 @@ def test_engines_agree(selective: Company) -> None:
 
 
 def test_sampled_customers_give_the_same_answer(selective: Company, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_CUSTOMERS", 1_000)
+    monkeypatch.setattr(invitations_module, "MOST_CUSTOMERS", 1_000)
     half = nonresponse(selective.tables, selective.panel, "nps")
     assert isinstance(half, NonResponse)
     assert half.every == 2

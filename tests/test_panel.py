@@ -458,6 +458,7 @@ def from_outcomes(folder: Path, surveys: str) -> Panel:
 def test_outcomes_with_answers_before(tmp_path: Path) -> None:
     panel = from_outcomes(tmp_path / "shop", SURVEYS)
     assert panel.timing == "before"
+    assert panel.outcome_days in (91, 92)  # quarters
     # R1 and R2 speak for A's first period only, R3 and R4 for the second; R5 lies inside it
     assert panel.rows[["customer", "nps", "retained", "orders", "margin"]].to_numpy().tolist() == [
         [0, 7.5, 1, 2, 30],

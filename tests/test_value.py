@@ -107,6 +107,14 @@ def by_hand(score: float) -> np.ndarray:
 DISCOUNT = 1.12 ** (-np.arange(1, QUARTERS + 1) / 4)
 
 
+@pytest.mark.parametrize(("days", "is_valued"), [(None, True), (92, True), (90, True), (365, False), (31, False)])
+def test_only_quarterly_outcomes_are_run_forward(days: int | None, is_valued: bool) -> None:
+    found = valued(replace(two_groups(kept=(90, 90), margins=(250.0, 250.0)), outcome_days=days))
+    assert (found.reason == "") == is_valued
+    if not is_valued:
+        assert found.reason == f"lifetime value is computed from quarterly outcomes; these periods have {days} days"
+
+
 def test_constant_hazard_and_margin() -> None:
     found = valued(two_groups(kept=(90, 90), margins=(250.0, 250.0)))
     expected = float((250 * 0.9 ** np.arange(1, QUARTERS + 1)) @ DISCOUNT)

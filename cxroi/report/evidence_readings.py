@@ -376,7 +376,7 @@ def shortcuts_title(found: RedTeam | str, *, language: Language) -> str:
     """Finding of a figure of shortcuts: between which multiples they lie, or between which amounts."""
     if isinstance(found, str):
         return ""
-    rows = found.tidy()[1:]
+    rows = evidence_views.singly(found)[1:]
     rows = rows[rows["estimate"].notna()]
     if rows.empty:
         return language.text("nb.red.title_none")
@@ -391,7 +391,7 @@ def shortcuts(found: RedTeam | str, *, language: Language) -> Sentences:
     """How many of the shortcuts leave the range of the headline, and upwards or downwards."""
     if isinstance(found, str):
         return []
-    rows = found.tidy()
+    rows = evidence_views.singly(found)
     low, high = (float(rows[name].iloc[0]) for name in ("low", "high"))
     others = rows[1:][rows["estimate"][1:].notna()]
     above, below = int((others["estimate"] > high).sum()), int((others["estimate"] < low).sum())

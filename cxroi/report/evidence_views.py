@@ -30,6 +30,8 @@ BEYOND_OBSERVATION = ("quasi_experiment", "experiment")
 MULTIPLES = (1.0, 3.0)
 CRITICAL = 1.96
 LARGE_DIFFERENCE = 0.1  # standard deviations
+MOST_KNOWN = 6  # columns known before, in the comparison of answered and silent
+MOST_BENCHMARKS = 4
 Row = tuple[str, str, str, str]  # check, part, verdict, advice as the room says it
 
 
@@ -176,7 +178,7 @@ def _advice(check: str, verdict: str, advice: str, language: Language) -> str:
 
 
 def confounders(found: Evidence, *, language: Language) -> pd.DataFrame | str:
-    """The first outcome's figure as it is, and with something unseen as strong as what is recorded.
+    """The first outcome's figure as it is, and with something unseen as strong as what would take most of it away among what is recorded.
 
     Columns ``name, estimate, conf_low, conf_high, leads, outcome``.
     """
@@ -185,7 +187,9 @@ def confounders(found: Evidence, *, language: Language) -> pd.DataFrame | str:
         return one
     margin = one.critical_value * one.std_error
     rows = [(language.text("nb.sure.as_it_is"), one.estimate, one.estimate - margin, one.estimate + margin, True)]
-    for row in one.benchmarks(MULTIPLES).query("possible").to_dict("records"):
+    table = one.benchmarks(MULTIPLES).query("possible")
+    left = (table["estimate"] * np.sign(one.estimate)).groupby(table["benchmark"]).min().nsmallest(MOST_BENCHMARKS)
+    for row in table[table["benchmark"].isin(left.index)].to_dict("records"):
         words = {"name": show.said(str(row["benchmark"]), language)}
         words |= {} if row["multiple"] == 1 else {"times": language.number(row["multiple"])}
         name = language.text(f"nb.sure.{'times_' if 'times' in words else ''}as_strong", **words)
@@ -208,22 +212,23 @@ def choices(found: Evidence, *, language: Language) -> pd.DataFrame | str:
 
 
 def silent(found: Evidence, *, language: Language) -> pd.DataFrame | str:
-    """Those who answered against those who were asked and did not: ``what, level, difference_in_sd`` with its interval, ``n``.
+    """Those who answered against those who were asked and did not: ``what, level, estimate`` with its interval, ``invited``.
 
-    What they did next (``later``) stands first, then what was known before, the largest difference first.
+    What they did next stands first, then what was known before of which they differ most, the most different level of each.
     """
     population = found.population
     if isinstance(population, str):
         return population
-    frame = population.comparison
-    later = frame["column"].isin(OUTCOMES)
-    order = np.lexsort((-frame["difference"].abs().to_numpy(dtype=float), ~later.to_numpy()))
+    frame = population.comparison[population.comparison["difference"].notna()]
+    later = frame["column"].isin(OUTCOMES).to_numpy()
+    order = np.lexsort((-frame["difference"].abs().to_numpy(dtype=float), ~later))
     names = [
         known(str(column), language, later=bool(next_)) for column, next_ in zip(frame["column"], later, strict=True)
     ]
-    table = frame.assign(what=names, n=frame["n_answered"] + frame["n_silent"], unit="standard deviations")
-    table = table.rename(columns={"difference": "estimate"}).iloc[order].reset_index(drop=True)
-    return table[["what", "level", "estimate", "conf_low", "conf_high", "unit", "n"]]
+    invited = frame["n_answered"] + frame["n_silent"]
+    table = frame.assign(what=names, estimate=frame["difference"], invited=invited, unit="standard deviations")
+    table = table.iloc[order].drop_duplicates("column").head(int(later.sum()) + MOST_KNOWN)
+    return table[["what", "level", "estimate", "conf_low", "conf_high", "unit", "invited"]].reset_index(drop=True)
 
 
 def known(column: str, language: Language, *, later: bool = False) -> str:
@@ -256,16 +261,16 @@ def largest_difference(population: NonResponse) -> pd.Series | None:
 
 
 def losses(found: Evidence, *, language: Language) -> pd.DataFrame | str:
-    """A point below and above the bend that was stated beforehand: ``outcome, side, estimate, conf_low, conf_high, unit``."""
+    """A point below and a point above the bend that was stated beforehand: ``outcome, side, estimate, conf_low, conf_high, unit, n_obs``."""
     shape = found.shape
     if isinstance(shape, str):
         return shape
-    rows = shape.slopes[shape.slopes["bend_from"] == "scale"]
+    rows = shape.slopes[(shape.slopes["bend_from"] == "scale") & (shape.slopes["side"] != "difference")]
     if rows.empty:
         return next(iter(shape.reasons.values()), results.NO_ANSWERS)
     margin = CRITICAL * rows["per_point_std_error"]
     sides = [
-        language.text(f"nb.sure.side_{side}", **({} if side == "difference" else {"bend": show.plain(bend, language)}))
+        language.text(f"nb.sure.side_{side}", bend=show.plain(bend, language))
         for side, bend in zip(rows["side"], rows["bend"], strict=True)
     ]
     table = rows.assign(side=sides, estimate=rows["per_point"])
@@ -328,16 +333,23 @@ def winner(competitor: str, language: Language) -> str:
 
 
 def shortcuts(found: RedTeam | str, *, language: Language) -> pd.DataFrame | str:
-    """Value of one point by the headline and by each shortcut: ``shortcut, estimate, low, high, times, unit, advice``."""
+    """Value of one point by the headline and by each single shortcut: ``shortcut, estimate, low, high, times, unit, advice``."""
     if isinstance(found, str):
         return found
-    table = found.tidy()
+    table = singly(found)
+    table["times"] = table["times"].where(table["shortcut"] != HEADLINE)
     names = [language.text(f"nb.shortcut.{name}_name") for name in table["shortcut"]]
     advice = [
         show.said(str(reason), language) if reason else language.text(f"nb.shortcut.{name}_short")
         for name, reason in zip(table["shortcut"], table["reason"], strict=True)
     ]
-    return table.assign(key=table["shortcut"], shortcut=names, advice=advice).drop(columns="reason")
+    return table.assign(shortcut=names, advice=advice).drop(columns="reason")
+
+
+def singly(found: RedTeam) -> pd.DataFrame:
+    """The headline and the shortcuts that depart from it in one thing only."""
+    table = found.tidy()
+    return table[table["shortcut"] != "together"].reset_index(drop=True)
 
 
 def shortcut_words(found: RedTeam | str, *, language: Language) -> pd.DataFrame | str:

@@ -268,7 +268,7 @@ def checks(result: Linkage | CustomerValue | BusinessCase | str, *, failed: bool
         return result
     frame = result.checks()
     parts = frame["name"].str.partition(": ")
-    has_part = parts[1] != ""
+    has_part = (parts[1] != "") & (not isinstance(result, Linkage))
     programmes = len(result.case.programmes) if isinstance(result, BusinessCase) else 0
     of_case = programmes > 0
     frame["check"] = parts[0 if of_case else 2].where(has_part, frame["name"])

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 MOST_QUARTERS = 80
+DAYS_OF_A_QUARTER, DAYS_OF_GRACE = 91, 10
 
 
 @dataclass(frozen=True)
@@ -273,7 +274,9 @@ def value_from_linkages(
     method = headline_method(found)
     retention, orders, margin = (found[outcome, method] for outcome in ("retained", "orders", "margin"))
     reason = ""
-    if isinstance(retention, str):
+    if panel.outcome_days is not None and not abs(panel.outcome_days - DAYS_OF_A_QUARTER) <= DAYS_OF_GRACE:
+        reason = f"lifetime value is computed from quarterly outcomes; these periods have {panel.outcome_days} days"
+    elif isinstance(retention, str):
         reason = f"retention: {retention}"
     elif retention.separated:
         reason = f"retention is predicted perfectly by {', '.join(retention.separated)}; no finite figure to build on"

@@ -108,6 +108,38 @@ def account() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["reason", "rows"]).assign(stage="answers")
 
 
+def unseen() -> pd.DataFrame:
+    rows = [("as it is", 0.02, 0.01, 0.03, True), (f"as strong as {HOSTILE}", 0.015, -0.002, 0.032, False)]
+    return pd.DataFrame(rows, columns=["name", "estimate", "conf_low", "conf_high", "leads"]).assign(outcome="retained")
+
+
+def ways(outcome: str = "retained") -> pd.DataFrame:
+    frame = pd.DataFrame({"estimate": [0.03, -0.01, 0.02, 0.01], "controls": ["none", "both", "none", "both"]})
+    frame = frame.assign(
+        period_effects="in", coding="as answered", sample=["all", "all", "first", "first"], model="logit"
+    )
+    return frame.assign(conf_low=frame["estimate"] - 0.015, conf_high=frame["estimate"] + 0.015, outcome=outcome)
+
+
+def cells() -> pd.DataFrame:
+    rows = [
+        ("plan", HOSTILE, 0.03, 0.01, 0.05, 0.02, 0.012, 0.028, 900, False),
+        ("plan", "Cao cấp", 0.01, -0.01, 0.03, 0.018, 0.01, 0.026, 400, False),
+        ("plan", "small", np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, 12, True),
+    ]
+    names = ["segment", "level", "estimate", "conf_low", "conf_high", "pooled", "pooled_low", "pooled_high"]
+    return pd.DataFrame(rows, columns=[*names, "customers", "suppressed"]).assign(outcome="retained")
+
+
+def promised() -> pd.DataFrame:
+    rows = [
+        ("leading figure", 3e6, 2e6, 4e6, np.nan),
+        ("revenue for margin", 9e6, 6e6, 12e6, 3.0),
+        ("none", np.nan, np.nan, np.nan, np.nan),
+    ]
+    return pd.DataFrame(rows, columns=["shortcut", "estimate", "low", "high", "times"]).assign(unit="VND")
+
+
 Draw = Callable[[Language, str], Axes]
 FIGURES: dict[str, Draw] = {
     "scores_by_period": lambda language, title: plots.scores_by_period(scores(), language=language, title=title),
@@ -121,6 +153,12 @@ FIGURES: dict[str, Draw] = {
     "cash_flows": lambda language, title: plots.cash_flows(flows(), language=language, title=title),
     "tornado": lambda language, title: plots.tornado(inputs(), language=language, title=title),
     "scenarios": lambda language, title: plots.scenarios(measures(), language=language, title=title),
+    "confounders": lambda language, title: plots.confounders(unseen(), language=language, title=title),
+    "specification_curve": lambda language, title: plots.specification_curve(
+        ways(), headline=0.025, language=language, title=title
+    ),
+    "segments": lambda language, title: plots.segments(cells(), language=language, title=title),
+    "shortcuts": lambda language, title: plots.shortcuts(promised(), language=language, title=title),
     "accounting": lambda language, title: plots.accounting(account(), language=language, title=title),
 }
 
@@ -235,6 +273,45 @@ def test_accounting_steps_down_from_read_to_kept() -> None:
     assert bars == [(0.0, 100.0), (60.0, 40.0), (50.0, 10.0), (0.0, 50.0)]
     tables = account().drop(columns="stage").assign(table="surveys", rows=[100, 40, 10, 50])
     assert [(patch.get_x(), patch.get_width()) for patch in plots.accounting(tables).patches] == bars
+
+
+def test_every_way_to_compute_a_figure_is_drawn_with_its_interval_and_its_choices() -> None:
+    axes = plots.specification_curve(ways(), headline=0.025, language=Language("en"))
+    upper, lower = axes.figure.axes
+    assert lower is axes
+    bars = [each for each in upper.collections if isinstance(each, LineCollection)]
+    assert sum(len(each.get_segments()) for each in bars) == 4
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        *("both", "none", "in", "as answered", "all", "first", "logit")
+    ]
+    made = {line.get_ydata()[0]: list(line.get_xdata()) for line in axes.lines}
+    assert made[0.0] == [0.0, 1.0]  # the two lowest figures hold both controls and history fixed
+    assert "leading figure +2.50 pp" in words(axes)
+    assert "25%" in plots.alt(axes)  # one of four intervals leaves zero out
+
+
+def test_segments_that_are_too_small_are_not_drawn() -> None:
+    axes = plots.segments(cells(), language=Language("en"))
+    assert "Cao cấp" in words(axes)
+    assert "small" not in words(axes)
+    bars = [each for each in axes.collections if isinstance(each, LineCollection)]
+    assert sum(len(each.get_segments()) for each in bars) == 4  # its own and the pooled interval of two segments
+
+
+def test_shortcut_shows_how_many_times_the_leading_figure_it_is() -> None:
+    axes = plots.shortcuts(promised(), language=Language("en", "VND"))
+    assert "₫9 million (3.0×)" in words(axes).replace("\u00a0", " ")
+    assert "none" not in words(axes)
+    with pytest.raises(InputError, match="at least one row"):
+        plots.shortcuts(promised().iloc[2:])
+
+
+def test_leading_figure_stands_out_among_confounders() -> None:
+    axes = plots.confounders(unseen(), language=Language("en"))
+    colours = {str(line.get_color()) for line in axes.lines}
+    assert plots.BLUE in colours
+    assert plots.SOFT in colours
+    assert "+1.50 pp" in words(axes)
 
 
 def test_money_without_a_currency_is_a_number() -> None:

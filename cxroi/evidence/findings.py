@@ -51,7 +51,7 @@ class Findings:
     segments : SegmentLinkages
     shape : Shape or None
     curves : dict of str to SpecificationCurve
-        Of the company's first score only.
+        These four of the company's first score only, the one that value and case rest on.
     """
 
     exposure: str
@@ -87,9 +87,8 @@ class Findings:
         rows = [common | row for row in _strengths(self.sensitivity.get(outcome))]
         bounds = self.bounds.get(outcome)
         if bounds is not None and len(bounds):
-            by_answer = bounds[bounds["tilt"] == "answer"]
-            estimates = by_answer["estimate"].astype(float)
-            at = float(estimates[by_answer["strength"] == 0].iloc[0])
+            estimates = bounds["estimate"].astype(float)
+            at = float(estimates[bounds["strength"] == 0].iloc[0])
             ends = {"conf_low": float(estimates.min()), "conf_high": float(estimates.max())}
             rows.append(common | {"estimand": "ame_tilt", "estimate": at, **ends})
         if self.shape is not None:
@@ -123,7 +122,7 @@ class Findings:
 
 
 def gather(panel: Panel, found: Mapping[tuple[str, str], Linkage | str], exposure: str) -> Findings:
-    """Everything that can be said for and against the headline of a score.
+    """Everything that can be said for and against the headline of a score; of scores beside the first only sensitivity.
 
     Parameters
     ----------
@@ -140,18 +139,19 @@ def gather(panel: Panel, found: Mapping[tuple[str, str], Linkage | str], exposur
     }
     adjusted = {key: linkage for key, linkage in found.items() if key[1] in ("raw", "adjusted")}
     is_first = exposure == panel.metrics[0]
+    looked_at = headline if is_first else {}
     curves = {
         outcome: specification_curve(panel, exposure, outcome, linkages=adjusted, most_rows=CURVE_ROWS)
-        for outcome in headline
-        if is_first and isinstance(adjusted.get((outcome, "adjusted")), Linkage)
+        for outcome in looked_at
+        if isinstance(adjusted.get((outcome, "adjusted")), Linkage)
     }
     return Findings(
         exposure=exposure,
         headline=headline,
         sensitivity={outcome: sensitivity(linkage) for outcome, linkage in headline.items()},
-        bounds={outcome: nonresponse_bounds(linkage) for outcome, linkage in headline.items()},
-        segments=segment_linkages(panel, headline.values()),
-        shape=satisfaction_shape(panel, exposure, linkages=adjusted) if headline else None,
+        bounds={outcome: nonresponse_bounds(linkage, tilts=("answer",)) for outcome, linkage in looked_at.items()},
+        segments=segment_linkages(panel, looked_at.values()),
+        shape=satisfaction_shape(panel, exposure, linkages=adjusted) if looked_at else None,
         curves=curves,
     )
 

@@ -57,6 +57,7 @@ Flags = NDArray[np.bool_]
 
 FEWEST_INVITED = 200
 MOST_BOUND_ROWS = 20_000
+TILTS = ("answer", "answer and outcome")
 MOST_SURPRISE = 3.0  # standard deviations of an outcome's residual
 SHARE_OF_JOINT = 1.0 / 3.0  # of the grid, for selection on answer and outcome together
 LARGEST_SUPPOSED = 0.5  # log-odds of answering per standard deviation, where no more was found
@@ -347,7 +348,12 @@ def compare_slopes(known: Floats, invited: pd.DataFrame) -> pd.DataFrame:
 
 
 def nonresponse_bounds(
-    linkage: Linkage, *, observed: float = float("nan"), largest: float = 1.5, steps: int = 4
+    linkage: Linkage,
+    *,
+    observed: float = float("nan"),
+    largest: float = 1.5,
+    steps: int = 4,
+    tilts: Sequence[str] = TILTS,
 ) -> pd.DataFrame:
     """What the slope would be if those who answered were selected on something that nobody can see.
 
@@ -363,6 +369,8 @@ def nonresponse_bounds(
         third of it for ``answer and outcome``, which moves an estimate far more.
     steps : int
         Points of the grid on each side of 0.
+    tilts : sequence of str
+        Which kinds of selection to suppose.
 
     Returns
     -------

@@ -141,9 +141,10 @@ class Design:
         if column not in self.columns:
             return self
         position = self.columns.index(column)
+        is_last = position == len(self.columns) - 1  # then a view will do
         return replace(
             self,
-            matrix=np.asfortranarray(np.delete(self.matrix, position, axis=1)),
+            matrix=self.matrix[:, :-1] if is_last else np.asfortranarray(np.delete(self.matrix, position, axis=1)),
             columns=tuple(name for name in self.columns if name != column),
             kept=np.delete(self.kept, position),
         )

@@ -498,7 +498,7 @@ def fit_outcome(
     if not adjusted:
         calibration = Calibration(np.ones(len(rows)), float(len(rows)), 0.0, 0.0, 0)
     elif calibration is None:
-        calibration = _calibrate(panel, rows)
+        calibration = base_weights(panel, exposure)
     return Linkage(
         panel=panel,
         formula=f"{outcome} ~ {design.right_hand_side}",
@@ -593,10 +593,12 @@ def _standard(panel: Panel, exposure: str, method: str, reasons: dict[str, str])
     own = scores.panel
     preparation = replace(prepare(own, own.rows, exposure), bends=(exposure, scores.centre))
     score = score_terms(exposure, level=method == "within")
-    right = " + ".join([score, PATH, *adjusted_terms(own, own.rows, preparation).split(" + ")])
+    right = " + ".join([score, *adjusted_terms(own, own.rows, preparation).split(" + "), PATH])
     design = build_design(own, own.rows, right, exposure, preparation=preparation)
     if inflation(design.matrix, design.columns.index(exposure), design.columns.index(PATH)) > MOST_INFLATION:
         design = design.without(PATH)
+    weights = base_weights(panel, exposure)
+    own.once(f"weights {exposure}", lambda: weights)
     return _fit_standard(own, design, reasons, method, scores)
 
 
@@ -800,6 +802,11 @@ def _fit_or_firth(
             )
             return firth(matrix, target, clusters), columns or ("Intercept",)
     return fitted, ()
+
+
+def base_weights(panel: Panel, exposure: str) -> Calibration:
+    """Weights of the answered rows of a score towards the base; computed once."""
+    return panel.once(f"weights {exposure}", lambda: _calibrate(panel, _answered(panel, exposure)))
 
 
 def _calibrate(panel: Panel, rows: pd.DataFrame) -> Calibration:

@@ -44,8 +44,11 @@ def _meaning(leading: Linkage, language: Language) -> str:
 def overturned(found: Evidence, *, language: Language) -> str:
     """What fails or asks for care, or that nothing does."""
     frame = evidence_views.checks(found, language=language)
-    if isinstance(frame, str):
+    if isinstance(frame, str) or isinstance(found.leading, str):
         return ""
+    ends = found.leading.marginal_effect()[["conf_low", "conf_high"]].to_numpy(dtype=float)[0]
+    if ends[0] <= 0 <= ends[1]:
+        return language.text("nb.sure.overturned_open")
     for verdict in ("fail", "warn"):
         names = frame[frame["verdict"] == verdict]["check"]
         if len(names):
@@ -144,7 +147,11 @@ def confounders(found: Evidence, *, language: Language) -> Sentences:
             "share": language.percent(strongest["r2_outcome"]),
         }
         lines.append(language.text("nb.sure.strongest", outcome=outcome, **words))
-    return [*lines, language.text(f"nb.sure.unseen_{_unseen(one)}"), *_e_values(one, language)]
+    return [
+        *lines,
+        language.text(f"nb.sure.unseen_{_unseen(one)}"),
+        *([] if _unseen(one) == "holds" else _e_values(one, language)),
+    ]
 
 
 def _strongest(one: Sensitivity) -> pd.Series | None:
@@ -189,6 +196,8 @@ def choices(found: Evidence, *, language: Language) -> Sentences:
         "share": language.percent(seen["share_above_zero"] if positive else 1 - seen["share_above_zero"], 0),
     }
     lines = [language.text(f"nb.sure.choices_{'above' if positive else 'below'}", **words)]
+    if isinstance(found.leading, Linkage) and found.leading.scores is not None and found.leading.method != "adjusted":
+        lines.append(language.text("nb.sure.choices_noisy"))
     by_choice = curve.by_choice()
     medians = by_choice.groupby("choice", sort=False)["median"]
     most = str((medians.max() - medians.min()).idxmax())
@@ -420,10 +429,10 @@ def on_shortcuts(value: CustomerValue | str, found: RedTeam | str, *, language: 
     return Words(shortcuts_title(found, language=language), readings.value_source(value, language=language))
 
 
-def terms(value: CustomerValue | str, *, language: Language) -> Sentences:
+def terms(value: CustomerValue | str, found: RedTeam | str, *, language: Language) -> Sentences:
     """Horizon and rate at which every figure of a page is computed."""
-    if isinstance(value, str):
-        return [show.no_result(value, language)]
+    if isinstance(value, str) or isinstance(found, str):
+        return [show.no_result(value if isinstance(value, str) else str(found), language)]
     months = language.number(value.horizon_quarters * results.MONTHS_OF_A_QUARTER)
     whole = (value.annual_discount_rate * 100).is_integer()
     rate = language.percent(value.annual_discount_rate, 0 if whole else 1)

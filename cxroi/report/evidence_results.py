@@ -10,7 +10,8 @@ import pandas as pd
 
 from cxroi.errors import InputError
 from cxroi.evidence.clustering import clustering_checks
-from cxroi.evidence.contest import Contest, metric_contest
+from cxroi.evidence.contest import FEWEST_ROWS, Contest, metric_contest
+from cxroi.evidence.findings import CURVE_ROWS
 from cxroi.evidence.nonresponse import NonResponse, nonresponse, nonresponse_bounds
 from cxroi.evidence.regression_to_mean import RegressionToMean, regression_to_mean
 from cxroi.evidence.segments import SegmentLinkages, segment_linkages
@@ -27,6 +28,7 @@ OUTCOMES = ("retained", "margin", "orders")
 NO_FINITE_FIGURE = "there is no finite figure of the score to question"
 NO_LATER_PERIODS = "a contest on later periods needs answers in several periods, each given before its outcome"
 TOO_FEW_TO_VARY = "too few answers to estimate the figure in many ways"
+FEWEST_PERIODS = 3
 NO_SEGMENTS = "no segments are declared"
 T = TypeVar("T")
 
@@ -90,7 +92,9 @@ def gather(tables: Tables, estimates: Estimates) -> Evidence:
         own = headline[name]
         if isinstance(own, str):
             return own
-        return _tried(lambda: specification_curve(panel, exposure, name, linkages=linkages), TOO_FEW_TO_VARY)
+        return _tried(
+            lambda: specification_curve(panel, exposure, name, linkages=linkages, most_rows=CURVE_ROWS), TOO_FEW_TO_VARY
+        )
 
     return Evidence(
         estimates=estimates,
@@ -145,7 +149,7 @@ def _contest(estimates: Estimates, reason: str) -> Contest | str:
     if not estimates.linkages:
         return reason
     panel = estimates.panel
-    if panel.timing != "before" or panel.rows["period"].nunique() < 3:
+    if panel.timing != "before" or panel.rows["period"].nunique() < FEWEST_PERIODS or len(panel.rows) < FEWEST_ROWS:
         return NO_LATER_PERIODS
     return metric_contest(panel)
 

@@ -52,8 +52,7 @@ def ladder(found: Evidence, *, language: Language) -> pd.DataFrame | str:
     if isinstance(frame, str):
         return frame
     rows = frame[["evidence", "method", "estimate", "conf_low", "conf_high", "unit", "headline"]]
-    known = [method.partition(" ")[0] for method in rows["method"]]
-    keys = [method if method in METHODS else "firth" for method in known]
+    keys = [method if method in METHODS else "firth" for method in rows["method"]]
     rows = rows.assign(advice=[language.text(f"nb.sure.method_{key}") for key in keys])
     above = [
         {"evidence": rung, "method": "", "headline": False, "advice": language.text(f"nb.sure.method_{rung}")}
@@ -113,7 +112,8 @@ def _asked(found: Evidence, leading: Linkage) -> Iterator[Row]:
         bounds = found.bounds if isinstance(found.bounds, pd.DataFrame) else None
         yield from _rows(nonresponse_checks(found.population, bounds), leave_out=("effective sample size",))
     if not isinstance(found.shape, str):
-        yield from _rows(shape_checks(found.shape))
+        unknown = tuple(found.shape.reasons)
+        yield from (row for row in _rows(shape_checks(found.shape)) if row[1] not in unknown)
     if not isinstance(found.segments, str):
         yield from _rows(segment_checks(found.segments))
     if not isinstance(found.regression, str):
@@ -178,7 +178,7 @@ def _advice(check: str, verdict: str, advice: str, language: Language) -> str:
 
 
 def confounders(found: Evidence, *, language: Language) -> pd.DataFrame | str:
-    """The first outcome's figure as it is, and with something unseen as strong as what would take most of it away among what is recorded.
+    """The first outcome's figure as it is, and with something unseen as strong as what is recorded: what would take most away.
 
     Columns ``name, estimate, conf_low, conf_high, leads, outcome``.
     """
@@ -261,13 +261,16 @@ def largest_difference(population: NonResponse) -> pd.Series | None:
 
 
 def losses(found: Evidence, *, language: Language) -> pd.DataFrame | str:
-    """A point below and a point above the bend that was stated beforehand: ``outcome, side, estimate, conf_low, conf_high, unit, n_obs``."""
+    """A point below and a point above the bend that was stated beforehand.
+
+    Columns ``outcome, side, estimate, conf_low, conf_high, unit, n_obs``.
+    """
     shape = found.shape
     if isinstance(shape, str):
         return shape
     rows = shape.slopes[(shape.slopes["bend_from"] == "scale") & (shape.slopes["side"] != "difference")]
     if rows.empty:
-        return next(iter(shape.reasons.values()), results.NO_ANSWERS)
+        return shape.reasons.get(found.outcome, results.NO_ANSWERS)
     margin = CRITICAL * rows["per_point_std_error"]
     sides = [
         language.text(f"nb.sure.side_{side}", bend=show.plain(bend, language))

@@ -16,12 +16,15 @@ import papermill
 import pytest
 
 import cxroi as cx
+from cxroi.evidence.contest import WORDS
+from cxroi.evidence.specification import CHOICES, CODINGS, CONTROL_SETS, SAMPLES
 from cxroi.language import Language, catalogue
-from cxroi.report import readings, show
+from cxroi.report import evidence_views, readings, show
 from cxroi.report.notebook import joined, read_notebook, tags
 from cxroi.report.parameters import MODELS, parameters_cell
 from cxroi.report.run import run_notebooks
 from cxroi.simulate import simulate
+from cxroi.value.red_team import SHORTCUTS
 
 NAMES = tuple(MODELS)
 ALLOWED_IMPORTS = {"cxroi", "cxroi.report"}
@@ -174,6 +177,45 @@ def test_every_key_that_the_code_asks_for_is_in_the_catalogue(root: Path) -> Non
     asked = set(re.findall(r'"(nb\.[a-z_]+(?:\.[a-z_]+)?)"', "\n".join(sources)))
     assert len(asked) > 40
     assert asked - {"nb.code"} <= set(catalogue("en"))
+
+
+def test_every_question_put_to_a_figure_has_a_name_and_an_answer_in_words() -> None:
+    asked = {key.removeprefix("nb.ground.").rpartition("_") for key in catalogue("en") if key.startswith("nb.ground.")}
+    assert {verdict for _, _, verdict in asked} == set(evidence_views.VERDICTS)
+    for name, _, _ in asked:
+        assert f"nb.code.{name}" in catalogue("en"), name
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "part"),
+    [
+        ("margin on nps: sign under other choices", "sign under other choices", "margin"),
+        ("orders follows csat in a straight line", "straight line", "orders"),
+        ("retained: losses against gains of nps", "losses against gains", "retained"),
+        ("clusters: store: north", "clusters", "store: north"),
+        ("relation among the silent: orders", "relation among the silent", "orders"),
+        ("nps predicts margin of later periods", "predicts later periods", "margin"),
+        ("change of detractors", "change at the next answer", ""),
+        ("retained by plan", "same in every segment", "plan"),
+        ("placebo: orders before the answer", "placebo: orders before the answer", ""),
+    ],
+)
+def test_check_of_a_room_is_known_by_one_name(name: str, check: str, part: str) -> None:
+    assert evidence_views.named(name) == (check, part)
+    assert any(f"nb.ground.{evidence_views.slug(check)}_{verdict}" in catalogue("en") for verdict in ("warn", "fail"))
+
+
+def test_every_choice_and_every_competitor_has_words() -> None:
+    levels = {"controls": CONTROL_SETS, "period_effects": ("in", "out"), "coding": CODINGS, "sample": SAMPLES}
+    for choice in CHOICES:
+        assert f"nb.choice.{choice}" in catalogue("en")
+        for level in levels.get(choice, ("logit", "poisson", "linear")):
+            assert f"nb.choice.{evidence_views.slug(f'{choice} {level}')}" in catalogue("en")
+    for name in set(WORDS) - {"baseline"}:
+        assert evidence_views.winner(name, Language("vi")) != name
+    assert {key for key in catalogue("en") if re.fullmatch(r"nb\.shortcut\.\w+_computes", key)} == {
+        f"nb.shortcut.{name}_computes" for name in SHORTCUTS
+    }
 
 
 def test_no_sentence_claims_more_than_an_association() -> None:
@@ -402,6 +444,42 @@ def test_score_that_predicts_perfectly_is_refused(company: Company, displayed: D
     assert "phạt (Firth)" in words["effects"]
     assert "không có con số hữu hạn" in words["ratios"]
     assert "không sai một trường hợp nào" in words["adjusting"]
+
+
+def test_page_of_doubts_says_the_rung_and_what_speaks_against_the_figure(displayed: Displayed, sample: Path) -> None:
+    words = displayed("07_evidence", dataset=str(sample))
+    effect, rung, doubt = words["answer"].splitlines()
+    assert effect.startswith("One point more on NPS goes with")
+    assert rung.startswith("It stands on rung 2 of 5 of the claim ladder, “adjusted”")
+    assert "what asks for care" in doubt
+    leading = [line for line in words["ladder"].splitlines() if "| leads |" in line]
+    assert len(leading) == 1
+    assert leading[0].startswith("adjusted | by all answers so far")
+    assert "would stand higher" in words["read-ladder"]
+    share = re.search(r"Of what tells one answer to NPS from another, (\d+)% is satisfaction", words["reliability"])
+    assert share
+    assert 60 <= int(share[1]) <= 95  # the sample's answers carry noise of a known size
+    assert "of 144 ways" not in words["answer"]
+    assert "144 figures" in words["choices"]
+    assert words["contest"].count("\n") == 9
+
+
+def test_answers_after_the_outcome_leave_the_lowest_rung(displayed: Displayed, company: Company) -> None:
+    words = displayed("07_evidence", dataset=str(company("perfect_score")), lang="vi")
+    assert words["answer"].startswith("Không có con số trung thực nào")
+    assert "không có con số hữu hạn" in words["confounders"]
+
+
+def test_red_team_shows_every_shortcut_beside_the_leading_figure(displayed: Displayed, sample: Path) -> None:
+    words = displayed("08_red_team", dataset=str(sample))
+    first, second, _ = words["answer"].splitlines()
+    assert first == displayed("05_value", dataset=str(sample))["point"]
+    assert re.fullmatch(r"The shortcuts make between 0\.\d and \d\.\d times as much of the same data\.", second)
+    lines = words["figures"].splitlines()
+    assert len(lines) == 1 + len(SHORTCUTS)  # head and headline more, all together less
+    assert lines[1].startswith("leading figure | ")
+    assert re.search(r"revenue for margin \| .* \| 3\.1×", words["figures"])
+    assert "times the leading figure" in words["together"]
 
 
 def test_notebook_finds_the_data_from_its_own_folder(

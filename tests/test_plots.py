@@ -287,7 +287,7 @@ def test_every_way_to_compute_a_figure_is_drawn_with_its_interval_and_its_choice
     made = {line.get_ydata()[0]: list(line.get_xdata()) for line in axes.lines}
     assert made[0.0] == [0.0, 1.0]  # the two lowest figures hold both controls and history fixed
     assert "leading figure +2.50 pp" in words(axes)
-    assert "25%" in plots.alt(axes)  # one of four intervals leaves zero out
+    assert "50%" in plots.alt(axes)  # two of four intervals leave zero out
 
 
 def test_segments_that_are_too_small_are_not_drawn() -> None:

@@ -172,6 +172,18 @@ def test_the_error_of_the_reliability_is_carried(place: Path) -> None:
     assert sure.std_error < found.std_error
 
 
+def test_history_is_net_of_the_line_and_the_bend_that_are_found(place: Path) -> None:
+    orders = standard_linkages(company(place, "clean")[0], "nps", methods=("calibrated",))["orders", "calibrated"]
+    assert not isinstance(orders, str)
+    net = orders.design.preparation.net
+    assert net is not None
+    found = dict(zip(orders.design.columns, orders.fitted.coefficients, strict=True))
+    # the fixed point stops at 1e-5 of what was assumed, before the last fit
+    assert net.order_slope == pytest.approx(found["nps"], abs=3e-5)
+    assert net.order_bend == pytest.approx(found["satisfaction_bend"], abs=3e-5)
+    assert abs(net.order_slope) > 1e-3
+
+
 def test_the_placebo_sees_orders_that_raise_satisfaction_and_nothing_else(place: Path) -> None:
     verdicts = {}
     for world in ("clean", "confounded-unseen", "reverse"):

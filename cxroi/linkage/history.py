@@ -44,6 +44,8 @@ class NetHistory:
         Mean margin per order (currency).
     order_slope, basket_slope : float
         Change per point of the log of orders, and of the log of margin per order, that history is net of.
+    order_bend, basket_bend : float
+        The same per squared point, of expected satisfaction.
     """
 
     exposure: str
@@ -54,6 +56,8 @@ class NetHistory:
     basket: float
     order_slope: float = 0.0
     basket_slope: float = 0.0
+    order_bend: float = 0.0
+    basket_bend: float = 0.0
 
     @property
     def nets(self) -> bool:
@@ -147,16 +151,17 @@ def net_columns(rows: pd.DataFrame, net: NetHistory) -> dict[str, Floats]:
     last, earlier = _past_scores(rows, net)
     orders_now = rows["orders_now"].to_numpy(dtype=float)
     orders_before = rows["orders_before"].to_numpy(dtype=float) * before
-    expected_now = net.order_rate * np.exp(net.order_slope * last)
-    expected_before = net.order_rate * before * np.exp(net.order_slope * earlier)
+    expected_now = net.order_rate * np.exp((net.order_slope + net.order_bend * last) * last)
+    expected_before = net.order_rate * before * np.exp((net.order_slope + net.order_bend * earlier) * earlier)
     orders = orders_now + orders_before
     margin = rows["margin_now"].to_numpy(dtype=float) + rows["margin_before"].to_numpy(dtype=float) * before
     per_order = np.where(orders > 0, margin / np.maximum(orders, 1.0), net.basket)
     basket = np.log(np.clip(per_order / net.basket, *BASKET_LIMITS)) if net.basket > 0 else np.zeros(len(rows))
+    past = np.where(before > 0, earlier, last)
     columns = (
         _posterior(orders_now, expected_now, net.order_shape),
         _posterior(orders_before, expected_before, net.order_shape),
-        basket - net.basket_slope * np.where(before > 0, earlier, last),
+        basket - (net.basket_slope + net.basket_bend * past) * past,
     )
     return dict(zip(NET_COLUMNS, columns, strict=True))
 

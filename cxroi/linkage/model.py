@@ -14,7 +14,7 @@ from scipy import special
 
 from cxroi.errors import InputError
 from cxroi.linkage.calibrated import Calibrated, add_satisfaction_error, calibrated, score_terms
-from cxroi.linkage.design import Design, adjusted_terms, build_design, prepare
+from cxroi.linkage.design import BEND, Design, adjusted_terms, build_design, prepare
 from cxroi.linkage.effects import Effect, Slopes, average_effect, average_product_effect, level_shift
 from cxroi.linkage.fit import (
     Family,
@@ -664,9 +664,10 @@ def _fit_standard(
         margin = fit_outcome(panel, "margin", of_amounts, retention=retention, calibration=calibration, method=method)
         if nuisance is not None:
             if margin.fitted.family == "poisson":
-                assert design.preparation.net is not None
-                basket_slope = _slope(margin) - design.preparation.net.order_slope
-                netted = of_amounts.with_history(rows, replace(design.preparation.net, basket_slope=basket_slope))
+                own = design.preparation.net
+                assert own is not None
+                slopes = _slopes(margin) - np.array([own.order_slope, own.order_bend])[: len(_slopes(margin))]
+                netted = of_amounts.with_history(rows, _net_of(own, "basket", slopes))
                 start = margin.fitted.coefficients
                 margin = fit_outcome(
                     panel, "margin", netted, retention=retention, calibration=calibration, start=start, method=method
@@ -712,23 +713,39 @@ def _net_orders(
 
     Returns the equation and the contribution of each customer to the slope (values and codes).
     """
-    position = plain.columns.index(plain.exposure)
-    linkage, assumed, gain = at_zero, 0.0, 0.0
+    shape = [name for name in (plain.exposure, BEND) if name in plain.columns]
+    positions = [plain.columns.index(name) for name in shape]
+    linkage, assumed = at_zero, np.zeros(len(shape))
     for _ in range(NETTING_STEPS):
-        gain = min(float(_response_to_slope(rows, linkage)[position, 0]), LARGEST_GAIN)
-        apart = _slope(linkage) - assumed
-        if abs(apart) < NETTING_TOLERANCE:
+        passed_on = _passed_on(_response_to_slope(rows, linkage)[positions])
+        apart = linkage.fitted.coefficients[positions] - assumed
+        if np.abs(apart).max() < NETTING_TOLERANCE:
             break
-        assumed += apart / (1.0 - gain)
-        netted = plain.with_history(rows, replace(net, order_slope=assumed))
+        assumed = assumed + passed_on @ apart
+        netted = plain.with_history(rows, _net_of(net, "order", assumed))
         start = linkage.fitted.coefficients
         linkage = fit_outcome(
             panel, "orders", netted, calibration=at_zero.calibration, start=start, method=at_zero.method
         )
-    contribution = linkage.fitted.influence[:, [position]] / (1.0 - gain)
+    contribution = linkage.fitted.influence[:, positions] @ passed_on.T
     response = _response_to_slope(rows, linkage)
     fitted = with_nuisance(linkage.fitted, response, contribution, linkage.fitted.clusters)
     return replace(linkage, fitted=fitted), (contribution, linkage.fitted.clusters)
+
+
+def _passed_on(gains: Floats) -> Floats:
+    """(I − gains)⁻¹, with gains shrunk where a noisy fixed point would run away."""
+    largest = float(np.abs(np.linalg.eigvals(gains)).max())
+    steady = gains * min(1.0, LARGEST_GAIN / largest) if largest > 0 else gains
+    return np.asarray(np.linalg.inv(np.eye(len(gains)) - steady))
+
+
+def _net_of(net: NetHistory, what: Literal["order", "basket"], slopes: Floats) -> NetHistory:
+    """History net of other slopes of ``order`` or ``basket``: a line and, where the equation has one, a bend."""
+    slope, bend = float(slopes[0]), float(slopes[1]) if len(slopes) > 1 else 0.0
+    if what == "order":
+        return replace(net, order_slope=slope, order_bend=bend)
+    return replace(net, basket_slope=slope, basket_bend=bend)
 
 
 def _with_slope_error(rows: pd.DataFrame, linkage: Linkage, nuisance: tuple[Floats, Ints]) -> Linkage:
@@ -738,24 +755,31 @@ def _with_slope_error(rows: pd.DataFrame, linkage: Linkage, nuisance: tuple[Floa
 
 
 def _response_to_slope(rows: pd.DataFrame, linkage: Linkage) -> Floats:
-    """Derivative of the coefficients by the orders' slope that history is net of, shape (k, 1)."""
+    """Derivative of the coefficients by the orders' slope (and bend) that history is net of, shape (k, 1 or 2)."""
     design, used = linkage.design, linkage.used
     net = design.preparation.net
     assert net is not None
-    up = net_columns(rows, replace(net, order_slope=net.order_slope + SLOPE_STEP))
-    down = net_columns(rows, replace(net, order_slope=net.order_slope - SLOPE_STEP))
-    change = {
-        design.columns.index(name): ((up[name] - down[name]) / (2 * SLOPE_STEP))[used]
-        for name in ("orders_now_net", "orders_before_net")
-        if name in design.columns
-    }
+    changes = []
+    for name in ("order_slope", "order_bend") if BEND in design.columns else ("order_slope",):
+        known = getattr(net, name)
+        up = net_columns(rows, replace(net, **{name: known + SLOPE_STEP}))
+        down = net_columns(rows, replace(net, **{name: known - SLOPE_STEP}))
+        changes.append(
+            {
+                design.columns.index(column): ((up[column] - down[column]) / (2 * SLOPE_STEP))[used]
+                for column in ("orders_now_net", "orders_before_net")
+                if column in design.columns
+            }
+        )
     outcome = rows[linkage.outcome].to_numpy(dtype=float)[used]
     matrix = design.matrix if len(used) == len(rows) else np.asfortranarray(design.matrix[used])
-    return response_to_design(linkage.fitted, matrix, outcome, [change])
+    return response_to_design(linkage.fitted, matrix, outcome, changes)
 
 
-def _slope(linkage: Linkage) -> float:
-    return float(linkage.fitted.coefficients[linkage.design.columns.index(linkage.exposure)])
+def _slopes(linkage: Linkage) -> Floats:
+    """Coefficients of the score and, where there is one, of its bend."""
+    names = linkage.design.columns
+    return linkage.fitted.coefficients[[names.index(name) for name in (linkage.exposure, BEND) if name in names]]
 
 
 def base_level(panel: Panel, outcome: str, rows: pd.DataFrame) -> tuple[float, float] | None:

@@ -126,16 +126,16 @@ def _asked(found: Evidence, leading: Linkage) -> Iterator[Row]:
 def _rows(frame: pd.DataFrame, part: str = "", *, leave_out: tuple[str, ...] = ()) -> Iterator[Row]:
     for name, verdict, advice in frame[["name", "verdict", "advice"]].itertuples(index=False):
         if name not in leave_out:
-            check, own = _named(str(name))
+            check, own = named(str(name))
             yield check, part or own, str(verdict), str(advice)
 
 
-def _named(name: str) -> tuple[str, str]:
+def named(name: str) -> tuple[str, str]:
     """What is asked and of which outcome, segment or column, from the name that a room gives a check.
 
     Examples
     --------
-    >>> _named("margin: losses against gains of nps"), _named("clusters: store"), _named("retained by plan")
+    >>> named("margin: losses against gains of nps"), named("clusters: store"), named("retained by plan")
     (('losses against gains', 'margin'), ('clusters', 'store'), ('same in every segment', 'plan'))
     """
     for pattern, check in _NAMES:

@@ -581,7 +581,9 @@ def _coded(*frames: pd.DataFrame) -> list[pd.DataFrame]:
     coded = []
     for frame in frames:
         codes = ids.get_indexer(pd.Index(frame["customer_id"])).astype(np.int64)
-        coded.append(pd.concat([pd.Series(codes, frame.index, name="customer"), frame.drop(columns="customer_id")], axis=1))
+        coded.append(
+            pd.concat([pd.Series(codes, frame.index, name="customer"), frame.drop(columns="customer_id")], axis=1)
+        )
     return coded
 
 

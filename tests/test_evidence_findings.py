@@ -96,3 +96,11 @@ def test_nothing_is_said_where_there_is_no_figure(panel: Panel) -> None:
     assert none.findings["nps"].tidy().empty
     assert none.findings["nps"].checks().empty
     pd.testing.assert_frame_equal(none.with_evidence(), none.tidy())
+
+
+@pytest.mark.parametrize("customers", [60, 120, 300])
+def test_small_companies_keep_their_estimates(tmp_path: Path, customers: int) -> None:
+    simulate(tmp_path / "small", world="clean", customers=customers, seed=1)
+    small = estimate(build_panel(read_tables(tmp_path / "small")), draws=40)
+    assert len(small.with_evidence()) >= len(small.tidy())
+    assert set(small.findings) == set(small.linkages)

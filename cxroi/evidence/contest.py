@@ -454,6 +454,8 @@ def _coded(panel: Panel, rows: pd.DataFrame, name: str) -> Floats:
     """Columns of a competitor for rows that have its scores, shape (N, 1 or more)."""
     if name.startswith("mean:"):
         parts = [rows[metric].to_numpy(dtype=float) for metric in name.removeprefix("mean:").split("+")]
+        if not len(rows):
+            return np.zeros((0, 1))
         alike = [(part - part.mean()) / max(float(part.std()), 1e-12) for part in parts]
         return np.asarray(np.mean(alike, axis=0))[:, None]
     if "+" in name:

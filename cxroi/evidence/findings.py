@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pandas as pd
 
+from cxroi.errors import InputError
 from cxroi.evidence.clustering import clustering_checks
 from cxroi.evidence.nonresponse import nonresponse_bounds
 from cxroi.evidence.segments import SegmentLinkages, segment_checks, segment_linkages
@@ -140,11 +142,11 @@ def gather(panel: Panel, found: Mapping[tuple[str, str], Linkage | str], exposur
     adjusted = {key: linkage for key, linkage in found.items() if key[1] in ("raw", "adjusted")}
     is_first = exposure == panel.metrics[0]
     looked_at = headline if is_first else {}
-    curves = {
-        outcome: specification_curve(panel, exposure, outcome, linkages=adjusted, most_rows=CURVE_ROWS)
-        for outcome in looked_at
-        if isinstance(adjusted.get((outcome, "adjusted")), Linkage)
-    }
+    curves: dict[str, SpecificationCurve] = {}
+    for outcome in looked_at:
+        if isinstance(adjusted.get((outcome, "adjusted")), Linkage):
+            with suppress(InputError):  # a company too small for a curve still has its estimates
+                curves[outcome] = specification_curve(panel, exposure, outcome, linkages=adjusted, most_rows=CURVE_ROWS)
     return Findings(
         exposure=exposure,
         headline=headline,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import special
 
 from cxroi.linkage import headline_method, standard_linkages
 from cxroi.linkage.calibrated import Calibrated, calibrated
@@ -170,6 +171,28 @@ def test_the_error_of_the_reliability_is_carried(place: Path) -> None:
     assert not isinstance(sure, str)
     assert sure.effect.estimate == pytest.approx(found.effect.estimate, rel=1e-9)
     assert sure.std_error < found.std_error
+
+
+def test_a_point_more_moves_the_line_and_the_bend(place: Path) -> None:
+    found = standard_linkages(company(place, "clean")[0], "nps", methods=("calibrated",))["retained", "calibrated"]
+    assert not isinstance(found, str)
+    rows, names = found.panel.rows, found.design.columns
+    higher = found.design.matrix.copy()
+    score = rows["nps"].to_numpy()
+    higher[:, names.index("nps")] += 1.0
+    assert found.design.preparation.bends is not None
+    centre = found.design.preparation.bends[1]
+    higher[:, names.index("satisfaction_bend")] += (score + 1.0 - centre) ** 2 - (score - centre) ** 2
+    now, then = (
+        special.expit(each @ found.fitted.coefficients + found.shift) for each in (found.design.matrix, higher)
+    )
+    weights = found.calibration.weights
+    assert found.effect.estimate == pytest.approx(np.average(then - now, weights=weights), rel=1e-9)
+    moved = found.effect.estimate
+    straight = np.average(
+        special.expit(special.logit(now) + found.fitted.coefficients[names.index("nps")]) - now, weights=weights
+    )
+    assert abs(moved - straight) > 1e-5  # the bend is there
 
 
 def test_history_is_net_of_the_line_and_the_bend_that_are_found(place: Path) -> None:

@@ -442,7 +442,7 @@ def _bootstrap(linkage: Linkage, codes: Ints, seed: int) -> WildBootstrap:
     matrix = linkage.design.matrix
     shift = linkage.design.shift
     if shift is None:
-        shift = np.atleast_2d(linkage.slopes.change).mean(axis=0)
+        shift = linkage.slopes.average_change()
     if _is_product(linkage):
         outcome = linkage.panel.answered(linkage.exposure)[linkage.outcome].to_numpy(dtype=float)
         counted = np.isfinite(outcome)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import optimize, special
+from scipy import optimize, sparse, special
 
 from cxroi.linkage import Linkage
 from cxroi.linkage.fit import Fit, fit, independent_columns, mean, mean_slope
@@ -402,9 +402,10 @@ def _interacted(linkage: Linkage, cell: Ints) -> _Equation:
     inherited = kept < len(own)
     start = np.zeros(len(kept))
     start[inherited] = linkage.fitted.coefficients[own[kept[inherited]]]
-    moved = np.zeros((*change.shape[:-1], len(kept)))
+    dense = change.toarray() if isinstance(change, sparse.csr_array) else change
+    moved = np.zeros((*dense.shape[:-1], len(kept)))
     beside = np.flatnonzero(inherited & (kept >= cells))
-    moved[..., beside] = change[..., own[kept[beside]]]
+    moved[..., beside] = dense[..., own[kept[beside]]]
     rows = linkage.panel.answered(linkage.exposure)
     fitted = fit(
         np.asfortranarray(joined[used]),

@@ -610,7 +610,7 @@ def benchmark_columns(linkage: Linkage, shift: Floats) -> dict[str, list[int]]:
 def _shift(linkage: Linkage) -> Floats:
     shift = linkage.design.shift
     if shift is None:
-        shift = np.atleast_2d(linkage.slopes.change).mean(axis=0)
+        shift = linkage.slopes.average_change()
     return np.asarray(shift, dtype=np.float64)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import formulaic
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from cxroi import periods as calendar
 from cxroi.linkage.fit import Floats, Ints, independent_columns
@@ -155,7 +156,7 @@ class Design:
         if not self.exposure:
             return np.zeros(len(self.columns))
         terms = [column for column in self.columns if self.exposure in column]
-        if terms != [self.exposure]:
+        if terms != [self.exposure] or BEND in self.columns:
             return None
         unit = np.zeros(len(self.columns))
         unit[self.columns.index(self.exposure)] = 1.0
@@ -165,21 +166,22 @@ class Design:
         """The same columns for other rows of a panel (raw, not prepared), shape (rows, k)."""
         return _matrix(self.spec, self.preparation.apply(rows))[:, self.kept]
 
-    def shifted(self, rows: pd.DataFrame) -> Floats:
-        """The same columns with the score one point higher and everything else, history too, as it is, shape (rows, k)."""
-        if self.preparation.bends is not None:
-            return self.matrix + self._bent_change(rows)
-        prepared = self.preparation.apply(rows)
-        return _matrix(self.spec, prepared.assign(**{self.exposure: prepared[self.exposure] + 1.0}))[:, self.kept]
+    def change(self, rows: pd.DataFrame) -> Floats | sparse.csr_array:
+        """Change of the columns when the score rises by one point and everything else, history too, stays.
 
-    def _bent_change(self, rows: pd.DataFrame) -> Floats:
-        assert self.preparation.bends is not None
+        Shape (k,) where it is the same for every row, else (rows, k).
+        """
+        if self.shift is not None:
+            return self.shift
+        if self.preparation.bends is None:
+            prepared = self.preparation.apply(rows)
+            higher = prepared.assign(**{self.exposure: prepared[self.exposure] + 1.0})
+            return _matrix(self.spec, higher)[:, self.kept] - self.matrix
         exposure, centre = self.preparation.bends
-        change = np.zeros((len(rows), len(self.columns)), order="F")
-        change[:, self.columns.index(exposure)] = 1.0
-        if BEND in self.columns:
-            change[:, self.columns.index(BEND)] = 2.0 * (rows[exposure].to_numpy(dtype=float) - centre) + 1.0
-        return change
+        steps = np.column_stack([np.ones(len(rows)), 2.0 * (rows[exposure].to_numpy(dtype=float) - centre) + 1.0])
+        columns = np.tile([self.columns.index(exposure), self.columns.index(BEND)], len(rows))
+        edges = np.arange(0, 2 * len(rows) + 1, 2)
+        return sparse.csr_array((steps.ravel(), columns, edges), shape=(len(rows), len(self.columns)))
 
     def of_satisfaction(self, rows: pd.DataFrame) -> dict[int, Floats]:
         """Columns that follow from expected satisfaction, for other expectations of the same rows: position to values."""

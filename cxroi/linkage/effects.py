@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, sparse
 
-from cxroi.linkage.fit import Family, Floats, mean, mean_slope
+from cxroi.linkage.fit import Family, Floats, Ints, mean, mean_slope
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,23 @@ class Effect:
 class Slopes:
     """A fitted equation at every row, now and one point higher.
 
-    ``design`` (N, k) and ``change`` ((k,) if the same for all rows, else (N, k)) are its columns and their change
-    for one point.
+    ``design`` (N, k) and ``change`` ((k,) if the same for all rows, else (N, k), dense or sparse) are its columns and
+    their change for one point.
     """
 
     design: Floats
-    change: Floats
+    change: Floats | sparse.csr_array
     coefficients: Floats
     family: Family
+
+    def at(self, rows: Ints | slice) -> Slopes:
+        """The same at some of the rows."""
+        change = self.change if self.change.ndim == 1 else self.change[rows]
+        return Slopes(self.design[rows], change, self.coefficients, self.family)
+
+    def average_change(self) -> Floats:
+        """Mean change of the columns over the rows, shape (k,)."""
+        return np.asarray(self.change if self.change.ndim == 1 else self.change.mean(axis=0), dtype=np.float64).ravel()
 
     def predictors(self, shift: float) -> tuple[Floats, Floats]:
         """Linear predictors (N,) now and one point higher, with the level shifted."""

@@ -108,9 +108,7 @@ class Linkage:
     @cached_property
     def slopes(self) -> Slopes:
         """The equation at every answered row (also those who left)."""
-        change = self.design.shift
-        if change is None:
-            change = self.design.shifted(_answered(self.panel, self.exposure)) - self.design.matrix
+        change = self.design.change(_answered(self.panel, self.exposure))
         return Slopes(self.design.matrix, change, self.fitted.coefficients, self.fitted.family)
 
     @cached_property
@@ -119,13 +117,7 @@ class Linkage:
         level = None if self.level is None else self.level[0]
         if self.retention is None or self.outcome == "orders":
             rows = self._rows_of_average()
-            slopes = Slopes(
-                self.slopes.design[rows],
-                self.slopes.change if self.slopes.change.ndim == 1 else self.slopes.change[rows],
-                self.slopes.coefficients,
-                self.slopes.family,
-            )
-            return average_effect(slopes, self.calibration.weights[rows], level)
+            return average_effect(self.slopes.at(rows), self.calibration.weights[rows], level)
         kept = None if self.retention.level is None else self.retention.level[0]
         return average_product_effect(self.retention.slopes, self.slopes, self.calibration.weights, (kept, level))
 
@@ -156,8 +148,7 @@ class Linkage:
             keep = mean(self.retention.slopes.predictors(self.retention.shift)[0], "logit")
             return level_shift(self.slopes, weights * keep, self.level[0] / float(np.average(keep, weights=weights)))
         rows = self._rows_of_average()
-        slopes = Slopes(self.slopes.design[rows], self.slopes.change, self.slopes.coefficients, self.slopes.family)
-        return level_shift(slopes, weights[rows], self.level[0])
+        return level_shift(self.slopes.at(rows), weights[rows], self.level[0])
 
     @property
     def critical_value(self) -> float:

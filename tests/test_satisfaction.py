@@ -192,7 +192,7 @@ def test_a_point_more_moves_the_line_and_the_bend(place: Path) -> None:
     straight = np.average(
         special.expit(special.logit(now) + found.fitted.coefficients[names.index("nps")]) - now, weights=weights
     )
-    assert abs(moved - straight) > 1e-5  # the bend is there
+    assert moved != pytest.approx(straight, rel=1e-5)  # the bend is there
 
 
 def test_history_is_net_of_the_line_and_the_bend_that_are_found(place: Path) -> None:

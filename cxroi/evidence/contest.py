@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
+from cxroi.evidence.segments import false_discovery_rates
 from cxroi.linkage.fit import Family, Floats, fit, independent_columns, mean, mean_slope
 from cxroi.panel import Panel
 
@@ -608,10 +609,7 @@ def _pair_rows(outcome: str, sample: str, pairs: Sequence[tuple[str, str]], race
 
 def _with_rates(table: pd.DataFrame) -> pd.DataFrame:
     """With ``q_value``: Benjamini-Hochberg over all rows that have a p-value."""
-    known = table["p_value"].notna().to_numpy()
-    rates = np.full(len(table), np.nan)
-    if known.any():
-        rates[known] = stats.false_discovery_control(table.loc[known, "p_value"].to_numpy(dtype=float))
+    rates = false_discovery_rates(table["p_value"].to_numpy(dtype=float))
     counts = [column for column in ("n_obs", "n_clusters", "n_periods") if column in table]
     return table.assign(q_value=rates).astype(dict.fromkeys(counts, "Int64"))
 

@@ -16,11 +16,11 @@ from cxroi.evidence.sensitivity import Sensitivity, sensitivity, sensitivity_che
 from cxroi.evidence.shape import Shape, satisfaction_shape
 from cxroi.evidence.specification import SpecificationCurve, specification_curve
 from cxroi.linkage import Linkage, headline_method
+from cxroi.linkage.ladder import CRITICAL
 from cxroi.panel import Panel
 
 CURVE_ROWS = 30_000
 SIDES = ("below", "above")
-CRITICAL = 1.96
 MEASURES = ("robustness_value", "robustness_value_interval", "e_value", "e_value_limit")
 ROW_COLUMNS = (
     "outcome",

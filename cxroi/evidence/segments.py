@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import optimize, sparse, special
+from scipy import optimize, sparse, special, stats
 
 from cxroi.linkage import Linkage
 from cxroi.linkage.fit import Fit, fit, independent_columns, mean, mean_slope
@@ -217,10 +217,9 @@ def false_discovery_rates(p_values: Floats) -> Floats:
     array([0.03, 0.04,  nan, 0.04])
     """
     rates = np.full(len(p_values), np.nan)
-    known = np.flatnonzero(~np.isnan(p_values))
-    order = known[np.argsort(p_values[known], kind="stable")]
-    scaled = p_values[order] * len(order) / np.arange(1, len(order) + 1)
-    rates[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    known = ~np.isnan(p_values)
+    if known.any():
+        rates[known] = stats.false_discovery_control(p_values[known])
     return rates
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 
 from cxroi.linkage.design import BEND, Design, adjusted_terms, build_design, prepare
 from cxroi.linkage.fit import Fit, Floats, Ints, response_to_design, with_nuisance
@@ -75,7 +74,23 @@ def calibrated(panel: Panel, exposure: str) -> Calibrated | str:
     """Expected satisfaction in place of single answers; a reason in words where answers are not repeated enough.
 
     Controls, tenure and period predict satisfaction beside the answers, so that what is left out of the equation of an
-    outcome is unrelated to all that is in it.
+    outcome is unrelated to all that is in it. Computed once for a panel and score.
+
+    Parameters
+    ----------
+    panel : Panel
+    exposure : str
+        ``nps``, ``csat`` or ``ces``.
+
+    Returns
+    -------
+    Calibrated or str
+        Scores in points of the answer.
+
+    Notes
+    -----
+    Source: regression calibration, Carroll, Ruppert, Stefanski & Crainiceanu (2006), Measurement Error in Nonlinear
+    Models, chapter 4.
     """
     return panel.once(f"calibrated {exposure}", lambda: _calibrated(panel, exposure))
 
@@ -84,9 +99,10 @@ def _calibrated(panel: Panel, exposure: str) -> Calibrated | str:
     rows = panel.answered(exposure)
     if panel.timing != "before" or "periods_before" not in rows or f"{exposure}_age" not in panel.active:
         return "needs dated answers and transactions"
-    preparation = replace(prepare(panel, rows, exposure), net=None)
-    controls = [term for term in _terms(panel, rows, exposure) if term not in NET_COLUMNS]
-    design = build_design(panel, rows, " + ".join(controls) or "1", "", preparation=preparation)
+    preparation = prepare(panel, rows, exposure)
+    terms = adjusted_terms(panel, rows, preparation).split(" + ")
+    controls = [term for term in terms if term and term not in NET_COLUMNS]
+    design = build_design(panel, rows, " + ".join(controls) or "1", "", preparation=replace(preparation, net=None))
     answers = rows[exposure].to_numpy(dtype=float)
     coefficients = np.linalg.lstsq(design.matrix, answers, rcond=None)[0]
     active = panel.active.assign(period=int(rows["period"].max()))
@@ -109,10 +125,6 @@ def _calibrated(panel: Panel, exposure: str) -> Calibrated | str:
         return "too few customers answered in four periods or more to tell satisfaction from the noise of one answer"
     plain = Calibrated(own_rows, satisfaction, grid, predicted)
     return replace(plain, panel=plain.at(satisfaction))
-
-
-def _terms(panel: Panel, rows: pd.DataFrame, exposure: str) -> list[str]:
-    return [term for term in adjusted_terms(panel, rows, prepare(panel, rows, exposure)).split(" + ") if term]
 
 
 def score_terms(exposure: str, *, level: bool) -> str:

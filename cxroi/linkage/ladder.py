@@ -8,7 +8,7 @@ from cxroi.panel import Timing
 
 Rung = Literal["association", "adjusted", "within_customer", "quasi_experiment", "experiment"]
 RUNGS: tuple[Rung, ...] = ("association", "adjusted", "within_customer", "quasi_experiment", "experiment")
-CRITICAL = 1.96
+CRITICAL = 1.96  # two-sided 95 % of the normal distribution
 
 
 def grade(method: str, timing: Timing, *, placebo_passes: bool = True) -> Rung:

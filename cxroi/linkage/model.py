@@ -29,7 +29,7 @@ from cxroi.linkage.fit import (
     with_nuisance,
 )
 from cxroi.linkage.history import NetHistory, net_columns
-from cxroi.linkage.ladder import Rung, can_lead, grade
+from cxroi.linkage.ladder import CRITICAL, Rung, can_lead, grade
 from cxroi.linkage.placebo import Placebo, placebo
 from cxroi.linkage.separation import firth, separating_direction
 from cxroi.linkage.weights import Calibration, calibrate
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 FAMILIES: dict[str, Family] = {"retained": "logit", "orders": "poisson", "revenue": "poisson", "margin": "poisson"}
 STANDARD_OUTCOMES = ("retained", "orders", "margin")
 METHODS = ("raw", "adjusted", "calibrated", "within")
-CRITICAL = 1.96
 WIDE_RELIABILITY = 0.3
 MOST_INFLATION = 2.5  # of the error of retention by holding past satisfaction fixed
 PATH = "satisfaction_path"

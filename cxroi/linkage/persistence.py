@@ -100,8 +100,14 @@ def estimate_persistence(
     return Persistence(variance, float(lasting[0]), float(fading[0]), float(fade[0]), fade[1:], int(sizes.sum()))
 
 
-def lasts(satisfaction: Satisfaction, *, generator: np.random.Generator, draws: int) -> Persistence:
+def persistence_of(satisfaction: Satisfaction, *, generator: np.random.Generator, draws: int) -> Persistence:
     """Persistence from the parameters of satisfaction; draws of the fade from its own sampling error.
+
+    Parameters
+    ----------
+    satisfaction : Satisfaction
+    generator : Generator
+    draws : int
 
     Returns
     -------

@@ -19,6 +19,7 @@ import pandas as pd
 from scipy import special
 
 from cxroi.linkage.fit import Floats, Ints
+from cxroi.linkage.ladder import CRITICAL
 from cxroi.panel import Panel
 
 FEWEST_PAIRS = 100
@@ -124,9 +125,9 @@ class Satisfaction:
         error = np.sqrt(np.diag(self.covariance))
         rows = []
         for position, name in enumerate(PARAMETERS):
-            ends = [getattr(self.moved(position, sign * 1.96 * error[position]), name) for sign in (-1, 1)]
+            ends = [getattr(self.moved(position, sign * CRITICAL * error[position]), name) for sign in (-1, 1)]
             rows.append((name, getattr(self, name), *ends))
-        reach = 1.96 * self.reliability_error
+        reach = CRITICAL * self.reliability_error
         rows.append(("reliability", self.reliability, self.reliability - reach, min(self.reliability + reach, 1.0)))
         return pd.DataFrame(rows, columns=["term", "estimate", "conf_low", "conf_high"])
 

@@ -10,6 +10,7 @@ from cxroi.evidence.segments import DISCOVERY_RATE
 from cxroi.evidence.sensitivity import Sensitivity, e_value, e_value_limit, sensitivity_checks
 from cxroi.language import EVIDENCE, Language
 from cxroi.linkage import Linkage
+from cxroi.linkage.ladder import CRITICAL
 from cxroi.report import evidence_views, readings, results, show
 from cxroi.report.evidence_results import OUTCOMES, Evidence, why_not_higher
 from cxroi.report.readings import Sentences, between
@@ -90,7 +91,7 @@ def reliability(found: Evidence, *, language: Language) -> Sentences:
         lines.append(language.text("nb.sure.reliability_unknown"))
     else:
         own = leading.scores.satisfaction
-        reach = evidence_views.CRITICAL * own.reliability_error
+        reach = CRITICAL * own.reliability_error
         ends = max(own.reliability - reach, 0.0), min(own.reliability + reach, 1.0)
         lines.append(
             language.text(

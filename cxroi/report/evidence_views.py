@@ -21,6 +21,7 @@ from cxroi.evidence.shape import shape_checks
 from cxroi.evidence.specification import SpecificationCurve, specification_checks
 from cxroi.language import EVIDENCE, Language
 from cxroi.linkage import METHODS, Linkage
+from cxroi.linkage.ladder import CRITICAL
 from cxroi.report import results, show
 from cxroi.report.evidence_results import OUTCOMES, Evidence
 from cxroi.value.red_team import HEADLINE, RedTeam
@@ -28,7 +29,6 @@ from cxroi.value.red_team import HEADLINE, RedTeam
 VERDICTS = ("fail", "warn", "pass")
 BEYOND_OBSERVATION = ("quasi_experiment", "experiment")
 MULTIPLES = (1.0, 3.0)
-CRITICAL = 1.96
 LARGE_DIFFERENCE = 0.1  # standard deviations
 MOST_KNOWN = 6  # columns known before, in the comparison of answered and silent
 MOST_BENCHMARKS = 4

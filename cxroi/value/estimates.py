@@ -8,27 +8,12 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from cxroi.evidence.findings import Findings, gather
+from cxroi.evidence.findings import ROW_COLUMNS, Findings, gather
 from cxroi.linkage import METHODS, Linkage, headline_method, standard_linkages, unit
 from cxroi.panel import Panel
 from cxroi.value.lifetime import CustomerValue, value_from_linkages
 
-COLUMNS = (
-    "outcome",
-    "exposure",
-    "estimand",
-    "method",
-    "segment",
-    "estimate",
-    "std_error",
-    "conf_low",
-    "conf_high",
-    "unit",
-    "n_obs",
-    "n_clusters",
-    "evidence",
-    "headline",
-)
+COLUMNS = (*ROW_COLUMNS, "headline")
 DRAWS = 500
 DIGITS = 10  # significant; more would show the order of summation
 MONTHS_OF_A_QUARTER = 3

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cxroi.errors import InputError
 from cxroi.linkage import Linkage, headline_method, standard_linkages
 from cxroi.linkage.calibrated import calibrated
-from cxroi.linkage.persistence import Persistence, estimate_persistence, lasts
+from cxroi.linkage.persistence import Persistence, estimate_persistence, persistence_of
 from cxroi.panel import Panel
 from cxroi.value.forward import QUARTERS_OF_A_YEAR, Equations, Paths, run_forward, score_bands
 from cxroi.value.response import MarginResponse
@@ -288,7 +288,7 @@ def value_from_linkages(
         if isinstance(scores, str):
             persistence = estimate_persistence(panel, exposure, generator=generator, draws=draws)
         else:
-            persistence = lasts(scores.satisfaction, generator=generator, draws=draws)
+            persistence = persistence_of(scores.satisfaction, generator=generator, draws=draws)
     usable = not reason
     if usable and not exposure:
         reason = "the data have no answers, so nothing links a score to value"

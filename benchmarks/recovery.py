@@ -1,6 +1,6 @@
 """How well the truth of simulated companies comes out of `cxroi estimate`.
 
-    python benchmarks/recovery.py [--worlds clean,null] [--seeds 100] [--customers 10000] [--exposure nps] [--jobs 2]
+    python benchmarks/recovery.py [--worlds clean,null] [--seeds 100] [--first-seed 5000] [--customers 10000] [--exposure nps] [--jobs 2]
                                   [--vary "quarters=12,invited=0.5"] [--rows rows.csv]
 
 For every seed a company is simulated, read, and estimated on the same path as `cxroi estimate`; every method and the headline are
@@ -93,6 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worlds", default=WORLDS)
     parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
     parser.add_argument("--customers", type=int, default=10_000)
     parser.add_argument("--exposure", default="nps")
     parser.add_argument("--jobs", type=int, default=2)
@@ -101,7 +102,7 @@ def main() -> None:
     options = parser.parse_args()
     pairs = (part.split("=") for part in options.vary.split(",") if part)
     vary = {name.strip(): float(value) for name, value in pairs}
-    seeds = range(FIRST_SEED, FIRST_SEED + options.seeds)
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
     found: list[pd.DataFrame] = []
     for world in options.worlds.split(","):
         with ProcessPoolExecutor(options.jobs) as workers:

@@ -91,14 +91,14 @@ def estimate(
     """Write all standard linkage estimates."""
     from cxroi.panel import build_panel
     from cxroi.tables import read_tables
-    from cxroi.value import estimate as estimates_of
+    from cxroi.value import estimates_table, write_estimates
 
-    found = estimates_of(build_panel(read_tables(dataset), last_period=quarter))
+    found = estimates_table(build_panel(read_tables(dataset), last_period=quarter))
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f"{out.name}.unfinished")
-    found.to_csv(str(unfinished))
+    write_estimates(found, str(unfinished))
     unfinished.replace(out)
-    typer.echo(f"{len(found.with_evidence())} rows in {_plain(str(out))}")
+    typer.echo(f"{len(found)} rows in {_plain(str(out))}")
 
 
 @app.command()

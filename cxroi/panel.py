@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 import narwhals as nw
@@ -134,6 +134,10 @@ class Panel:
             self._known[name] = find()
         found: T = self._known[name]
         return found
+
+    def fresh(self) -> Panel:
+        """The same panel with nothing computed yet: what is computed on it goes with it."""
+        return replace(self)
 
     def tidy(self) -> pd.DataFrame:
         """One row per answered customer-period (codes, no ids)."""

@@ -179,12 +179,11 @@ def test_a_parameter_needs_a_name_and_a_value(capsys) -> None:
 
 
 def test_estimate_writes_the_file_whole(monkeypatch, tmp_path: Path, capsys) -> None:
-    frame = pd.DataFrame({"outcome": ["retained"], "estimate": [0.0123]})
-    found = SimpleNamespace(with_evidence=lambda: frame, to_csv=lambda path: frame.to_csv(path, index=False))
+    frame = pd.DataFrame({"outcome": ["retained"], "estimate": [0.0123], "headline": [True]})
     asked = []
     monkeypatch.setattr(cxroi.tables, "read_tables", lambda dataset: asked.append(dataset) or "tables")
     monkeypatch.setattr(cxroi.panel, "build_panel", lambda *got, **options: asked.append((*got, options)) or "panel")
-    monkeypatch.setattr(cxroi.value, "estimate", lambda *got: asked.append(got) or found)
+    monkeypatch.setattr(cxroi.value, "estimates_table", lambda *got: asked.append(got) or frame)
     out = tmp_path / "new" / "estimates.csv"
     assert cli.main(["estimate", "data/sample", "--quarter", "2026Q3", "--out", str(out)]) == 0
     assert asked == [Path("data/sample"), ("tables", {"last_period": "2026Q3"}), ("panel",)]
@@ -194,8 +193,8 @@ def test_estimate_writes_the_file_whole(monkeypatch, tmp_path: Path, capsys) -> 
 
 
 def test_a_place_that_cannot_be_written_is_said(monkeypatch, tmp_path: Path, capsys) -> None:
-    for room, name in ((cxroi.tables, "read_tables"), (cxroi.panel, "build_panel"), (cxroi.value, "estimate")):
-        monkeypatch.setattr(room, name, lambda *_, **__: SimpleNamespace(to_csv=pd.DataFrame().to_csv))
+    for room, name in ((cxroi.tables, "read_tables"), (cxroi.panel, "build_panel"), (cxroi.value, "estimates_table")):
+        monkeypatch.setattr(room, name, lambda *_, **__: pd.DataFrame({"headline": [True]}))
     (tmp_path / "file").write_text("", encoding="utf-8")
     assert cli.main(["estimate", "data/sample", "--out", str(tmp_path / "file" / "estimates.csv")]) == 2
     told = capsys.readouterr().err

@@ -12,7 +12,7 @@ from cxroi.evidence.findings import ROW_COLUMNS, Findings
 from cxroi.panel import Panel, build_panel
 from cxroi.simulate import simulate
 from cxroi.tables import read_tables
-from cxroi.value import Estimates, estimate
+from cxroi.value import Estimates, estimate, estimates_table
 from cxroi.value.estimates import COLUMNS
 
 ESTIMANDS = {
@@ -88,6 +88,12 @@ def test_written_file_holds_all_rows(estimates: Estimates, tmp_path: Path) -> No
     written = pd.read_csv(tmp_path / "estimates.csv")
     assert len(written) == len(estimates.with_evidence())
     assert set(written["headline"]) == {True, False}
+
+
+def test_one_score_at_a_time_gives_the_same_rows(estimates: Estimates) -> None:
+    pd.testing.assert_frame_equal(
+        estimates_table(estimates.panel, draws=40), estimate(estimates.panel, draws=40).with_evidence()
+    )
 
 
 def test_nothing_is_said_where_there_is_no_figure(panel: Panel) -> None:

@@ -102,14 +102,26 @@ def segment_linkages(panel: Panel, linkages: Iterable[Linkage]) -> SegmentLinkag
     """
     cells: list[pd.DataFrame] = []
     spread: list[dict[str, object]] = []
-    for linkage in linkages:
-        if linkage.separated or linkage.predicting or linkage.exposure not in linkage.design.columns:
-            continue
-        for segment in dict.fromkeys(panel.segments):
-            found = _by_level(panel, linkage, segment)
-            if found is not None:
-                cells.append(found[0])
-                spread.append(found[1])
+    fit_for_cells = [
+        linkage
+        for linkage in linkages
+        if not (linkage.separated or linkage.predicting) and linkage.exposure in linkage.design.columns
+    ]
+    found: dict[tuple[int, str], tuple[pd.DataFrame, dict[str, object]]] = {}
+    segments = list(dict.fromkeys(panel.segments))
+    for segment in segments:  # outermost, so that the equation of retention serves margin too and then goes
+        known: dict[tuple[int, bytes], _Equation] = {}
+        levels: dict[str, tuple[list[str], Ints]] = {}
+        for position, linkage in enumerate(fit_for_cells):
+            if linkage.exposure not in levels:
+                levels[linkage.exposure] = _levels(panel.answered(linkage.exposure)[segment])
+            of_segment = _by_level(linkage, segment, levels[linkage.exposure], known)
+            if of_segment is not None:
+                found[position, segment] = of_segment
+    for key in ((position, segment) for position in range(len(fit_for_cells)) for segment in segments):
+        if key in found:
+            cells.append(found[key][0])
+            spread.append(found[key][1])
     columns = ["outcome", "exposure", "segment", "cells", "mean", "std_error", "tau", "q", "i_squared", "p_value"]
     if not cells:
         return SegmentLinkages(pd.DataFrame(columns=CELL_COLUMNS), pd.DataFrame(columns=columns))
@@ -276,9 +288,11 @@ def _levels(values: pd.Series) -> tuple[list[str], Ints]:
     return levels, np.where(codes < 0, len(levels) - 1, codes).astype(np.int64)
 
 
-def _by_level(panel: Panel, linkage: Linkage, segment: str) -> tuple[pd.DataFrame, dict[str, object]] | None:
-    rows = panel.answered(linkage.exposure)
-    levels, codes = _levels(rows[segment])
+def _by_level(
+    linkage: Linkage, segment: str, by_level: tuple[list[str], Ints], known: dict[tuple[int, bytes], _Equation]
+) -> tuple[pd.DataFrame, dict[str, object]] | None:
+    rows = linkage.panel.answered(linkage.exposure)
+    levels, codes = by_level
     outcome = rows[linkage.outcome].to_numpy(dtype=float)
     used = linkage.used
     sizes = _sizes(rows, codes, outcome, used, len(levels), linkage.outcome)
@@ -287,7 +301,7 @@ def _by_level(panel: Panel, linkage: Linkage, segment: str) -> tuple[pd.DataFram
     if len(shown) < 2:
         return None
     cell = np.where(np.isin(codes, shown), np.searchsorted(shown, codes), len(shown))
-    estimates, influence = _cell_slopes(linkage, cell, len(shown))
+    estimates, influence = _cell_slopes(linkage, cell, len(shown), known)
     table = sizes.astype(float).assign(
         outcome=linkage.outcome, exposure=linkage.exposure, segment=segment, level=levels
     )
@@ -343,26 +357,38 @@ def _sizes(rows: pd.DataFrame, codes: Ints, outcome: Floats, used: Ints, n_level
     """Rows, customers and events of each level."""
     own = codes[used]
     n_obs = np.bincount(own, minlength=n_levels)
-    pairs = pd.DataFrame({"code": own, "customer": rows["customer"].to_numpy()[used]}).drop_duplicates()
-    customers = np.bincount(pairs["code"].to_numpy(), minlength=n_levels)
+    pairs = np.unique(own + n_levels * rows["customer"].to_numpy(dtype=np.int64)[used], sorted=False)
+    customers = np.bincount(pairs % n_levels, minlength=n_levels)
     happened = np.bincount(own, weights=(outcome[used] > 0).astype(float), minlength=n_levels)
     events = np.minimum(happened, n_obs - happened) if name == "retained" else happened
     return pd.DataFrame({"n_obs": n_obs, "customers": customers, "events": events})
 
 
-def _cell_slopes(linkage: Linkage, cell: Ints, n_cells: int) -> tuple[Floats, Floats]:
+def _cell_slopes(
+    linkage: Linkage, cell: Ints, n_cells: int, known: dict[tuple[int, bytes], _Equation]
+) -> tuple[Floats, Floats]:
     """Average change per point in each cell (cells,), and each customer's contribution to it (customers, cells).
 
-    ``cell`` (rows,) is the cell of every answered row; ``n_cells`` stands for the suppressed ones.
+    ``cell`` (rows,) is the cell of every answered row; ``n_cells`` stands for the suppressed ones. ``known`` keeps the equation of
+    retention.
     """
     weights = linkage.calibration.weights
-    equations = [_interacted(linkage, cell)]
+    layout = cell.tobytes()
+
+    def of_retention(retention: Linkage) -> _Equation:
+        key = (id(retention.fitted), layout)
+        if key not in known:
+            known[key] = _interacted(retention, cell)
+        return known[key]
+
+    equations = [of_retention(linkage) if linkage.outcome == "retained" else _interacted(linkage, cell)]
     inside = np.zeros(len(cell), dtype=bool)
     inside[linkage.used] = True
     if linkage.retention is not None and linkage.outcome not in ("orders", "retained"):
-        equations.insert(0, _interacted(linkage.retention, cell))
+        equations.insert(0, of_retention(linkage.retention))
         inside[:] = True
-    people = np.unique(linkage.panel.answered(linkage.exposure)["customer"].to_numpy())
+    customers = linkage.panel.answered(linkage.exposure)["customer"].to_numpy()
+    people = customers[np.r_[True, customers[1:] != customers[:-1]]]
     places = [np.searchsorted(people, equation.fitted.clusters) for equation in equations]
     estimates = np.empty(n_cells)
     influence = np.zeros((len(people), n_cells))
@@ -392,12 +418,19 @@ def _interacted(linkage: Linkage, cell: Ints) -> _Equation:
     position = linkage.design.columns.index(linkage.exposure)
     matrix, change = linkage.design.matrix, linkage.slopes.change
     cells = int(cell.max()) + 1
-    member = np.equal(cell[:, None], np.arange(cells)[None, :]).astype(np.float64)
-    joined = np.column_stack([member * matrix[:, [position]], np.delete(matrix, position, axis=1), member[:, 1:]])
-    used = linkage.used
-    kept = independent_columns(np.asfortranarray(joined[used]))
-    joined = joined[:, kept]
     own = np.concatenate([np.full(cells, position), np.delete(np.arange(matrix.shape[1]), position)])
+    joined = np.empty((len(matrix), len(own) + cells - 1), order="F")
+    joined[:, : len(own)] = matrix[:, own]
+    for number in range(cells):
+        member = cell == number
+        joined[:, number] *= member
+        if number:
+            joined[:, len(own) + number - 1] = member
+    used = linkage.used
+    of_fit = joined if len(used) == len(joined) else np.asfortranarray(joined[used])
+    kept = independent_columns(of_fit)
+    if len(kept) < joined.shape[1]:
+        joined, of_fit = np.asfortranarray(joined[:, kept]), np.asfortranarray(of_fit[:, kept])
     inherited = kept < len(own)
     start = np.zeros(len(kept))
     start[inherited] = linkage.fitted.coefficients[own[kept[inherited]]]
@@ -407,7 +440,7 @@ def _interacted(linkage: Linkage, cell: Ints) -> _Equation:
     moved[..., beside] = dense[..., own[kept[beside]]]
     rows = linkage.panel.answered(linkage.exposure)
     fitted = fit(
-        np.asfortranarray(joined[used]),
+        of_fit,
         rows[linkage.outcome].to_numpy(dtype=float)[used],
         rows["customer"].to_numpy()[used],
         family=linkage.fitted.family,

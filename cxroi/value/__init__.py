@@ -1,6 +1,6 @@
 """What customers are worth, and what a point of satisfaction adds."""
 
-from cxroi.value.estimates import COLUMNS, Estimates, estimate
+from cxroi.value.estimates import COLUMNS, Estimates, estimate, estimates_table, write_estimates
 from cxroi.value.forward import score_bands
 from cxroi.value.lifetime import CustomerValue, lifetime_value
 from cxroi.value.response import MarginResponse
@@ -11,6 +11,8 @@ __all__ = [
     "Estimates",
     "MarginResponse",
     "estimate",
+    "estimates_table",
     "lifetime_value",
     "score_bands",
+    "write_estimates",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -71,8 +73,7 @@ class Estimates:
 
     @cached_property
     def _all_rows(self) -> pd.DataFrame:
-        parts = [found.tidy().assign(headline=False) for found in self.findings.values()]
-        beside = _rounded(pd.concat(parts, ignore_index=True)[list(COLUMNS)]) if parts else self._table.head(0)
+        beside = _beside(self.findings.values())
         return pd.concat([self._table, beside], ignore_index=True) if len(beside) else self.tidy()
 
     def glance(self) -> pd.DataFrame:
@@ -93,17 +94,57 @@ class Estimates:
 
     def to_csv(self, path: str) -> None:
         """Write ``estimates.csv``: :meth:`with_evidence`."""
-        table = self.with_evidence()
-        said = table["headline"].map({True: "true", False: "false"})
-        table.assign(headline=said).to_csv(path, index=False, lineterminator="\n")
+        write_estimates(self.with_evidence(), path)
 
 
-def estimate(panel: Panel, *, seed: int = 20, draws: int = DRAWS) -> Estimates:
+def write_estimates(table: pd.DataFrame, path: str) -> None:
+    """Write rows of estimates as ``estimates.csv``."""
+    said = table["headline"].map({True: "true", False: "false"})
+    table.assign(headline=said).to_csv(path, index=False, lineterminator="\n")
+
+
+def estimates_table(panel: Panel, *, seed: int = 20, draws: int = DRAWS) -> pd.DataFrame:
+    """The rows of :meth:`Estimates.with_evidence`, one score after the other: the equations of only one are held at a time.
+
+    Parameters
+    ----------
+    panel : Panel
+    seed, draws : int
+        As in :func:`estimate`.
+    """
+    if not panel.metrics:
+        return estimate(panel, seed=seed, draws=draws).with_evidence()
+    standard: list[pd.DataFrame] = []
+    beside: list[pd.DataFrame] = []
+    for exposure in panel.metrics:
+        gc.collect()  # the engine that read the tables and the equations of the score before are held by cycles
+        own = panel.fresh()
+        found = estimate(own, exposures=(exposure,), seed=seed, draws=draws)
+        standard.append(found.tidy())
+        equations = found.linkages[exposure]
+        needed = {"raw", "adjusted", headline_method(equations)}
+        equations = {key: linkage for key, linkage in equations.items() if key[1] in needed}
+        del found  # and with it the equations that nothing below looks at
+        beside.append(_beside([gather(own, equations, exposure)]))
+    return pd.concat([*standard, *(part for part in beside if len(part))], ignore_index=True)
+
+
+def _beside(findings: Iterable[Findings]) -> pd.DataFrame:
+    """Rows of findings in the columns of ``estimates.csv``."""
+    parts = [found.tidy().assign(headline=False) for found in findings]
+    return (
+        _rounded(pd.concat(parts, ignore_index=True)[list(COLUMNS)]) if parts else pd.DataFrame(columns=list(COLUMNS))
+    )
+
+
+def estimate(panel: Panel, *, exposures: Sequence[str] | None = None, seed: int = 20, draws: int = DRAWS) -> Estimates:
     """All standard linkage estimates of a panel: every method for every score and outcome, and the value of a point.
 
     Parameters
     ----------
     panel : Panel
+    exposures : sequence of str, optional
+        Some of the panel's scores only.
     seed : int
         Of the draws behind the value of a point.
     draws : int
@@ -124,7 +165,7 @@ def estimate(panel: Panel, *, seed: int = 20, draws: int = DRAWS) -> Estimates:
         value = value_from_linkages(panel, found, exposure, terms, generator=generator, seed=seed, draws=draws)
         return found, value
 
-    results = {exposure: one(exposure) for exposure in panel.metrics}
+    results = {exposure: one(exposure) for exposure in (panel.metrics if exposures is None else exposures)}
     linkages = {exposure: found for exposure, (found, _) in results.items()}
     values = {exposure: value for exposure, (_, value) in results.items()}
     return Estimates(panel, linkages, values)

@@ -24,7 +24,7 @@ LARGEST_SCALE = 4.0  # linear and non-linear estimate further apart are not each
 MULTIPLES = (1.0, 2.0, 3.0)
 SQUARES_LOST = 1e-10  # share of a column's squares below which nothing of it is left
 HISTORY_BLOCKS = {
-    "tenure": ("tenure",),
+    "tenure": ("tenure", "log_observed"),
     "past orders": ("order",),
     "past spending": ("margin", "basket", "revenue"),
 }

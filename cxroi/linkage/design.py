@@ -21,6 +21,7 @@ from cxroi.panel import Panel
 FEWEST_ROWS_OF_A_LEVEL = 30
 MOST_LEVELS = 20
 BEND = "satisfaction_bend"  # squared distance of satisfaction from its mean
+OBSERVED = "log_observed"  # of one more than the periods that a customer was seen in before
 MISSING, OTHER = "(missing)", "(other)"
 
 
@@ -57,6 +58,8 @@ class Preparation:
         if self.bends is not None:
             exposure, centre = self.bends
             prepared[BEND] = (rows[exposure] - centre) ** 2 + rows["satisfaction_spread"]
+        if "periods_before" in rows:
+            prepared[OBSERVED] = np.log1p(rows["periods_before"].to_numpy(dtype=float))
         return prepared.rename(columns=self.aliases)
 
 
@@ -88,7 +91,7 @@ def prepare(panel: Panel, rows: pd.DataFrame, exposure: str) -> Preparation:
 
 
 def adjusted_terms(panel: Panel, rows: pd.DataFrame, preparation: Preparation) -> str:
-    """Right-hand side after the exposure: tenure, purchase history net of satisfaction, declared controls and period effects."""
+    """Right-hand side after the exposure: tenure, purchase history net of satisfaction, declared controls, period effects, time seen."""
     history = ("log_tenure", *NET_COLUMNS) if preparation.net is not None else panel.history
     terms = [column for column in history if column in NET_COLUMNS or rows[column].min() < rows[column].max()]
     for column in panel.controls:
@@ -102,6 +105,8 @@ def adjusted_terms(panel: Panel, rows: pd.DataFrame, preparation: Preparation) -
                 terms.append(f"{name}_missing")
     if len(preparation.periods) > 1:
         terms.append("period_label")
+    if "periods_before" in rows and rows["periods_before"].min() < rows["periods_before"].max():
+        terms.append(OBSERVED)
     return " + ".join(terms)
 
 
@@ -137,8 +142,10 @@ class Design:
                 matrix[:, self.columns.index(name)] = columns[name]
         return replace(self, matrix=matrix, preparation=replace(self.preparation, net=net))
 
-    def without(self, column: str) -> Design:
-        """The same design less one column; itself where it has no such column."""
+    def without(self, column: str, *further: str) -> Design:
+        """The same design less some columns; itself where it has none of them."""
+        if further:
+            return self.without(column).without(*further)
         if column not in self.columns:
             return self
         position = self.columns.index(column)

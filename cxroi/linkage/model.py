@@ -14,7 +14,7 @@ from scipy import special
 
 from cxroi.errors import InputError
 from cxroi.linkage.calibrated import Calibrated, add_satisfaction_error, calibrated, score_terms
-from cxroi.linkage.design import BEND, Design, adjusted_terms, build_design, prepare
+from cxroi.linkage.design import BEND, OBSERVED, Design, adjusted_terms, build_design, prepare
 from cxroi.linkage.effects import Effect, Slopes, average_effect, average_product_effect, level_shift
 from cxroi.linkage.fit import (
     Family,
@@ -44,6 +44,7 @@ METHODS = ("raw", "adjusted", "calibrated", "within")
 WIDE_RELIABILITY = 0.3
 MOST_INFLATION = 2.5  # of the error of retention by holding past satisfaction fixed
 PATH = "satisfaction_path"
+OF_SURVIVAL = (PATH, OBSERVED)  # held fixed where staying is the outcome: who was seen longer had more chances to leave
 NOTHING_TO_HOLD = "no controls, history or periods to hold fixed"
 FEWEST_CUSTOMERS = 50
 FEWEST_EVENTS = 10
@@ -624,7 +625,8 @@ def _fit_standard(
 ) -> dict[str, Linkage | str]:
     """Retention, orders and margin on one design; purchase history in it net of the orders' own slope, found as a fixed point.
 
-    Only retention holds the path of past satisfaction fixed: those who stayed in spite of low satisfaction differ from the others.
+    Only retention holds the path of past satisfaction and the time a customer was seen fixed: those who stayed in spite of low
+    satisfaction, or for long, differ from the others.
     """
     rows = _answered(panel, plain.exposure)
     found: dict[str, Linkage | str] = {outcome: reason for outcome, reason in reasons.items() if reason}
@@ -632,10 +634,10 @@ def _fit_standard(
     nets = net is not None and net.nets and "orders_now_net" in plain.columns and not reasons["orders"]
     design, nuisance = plain, None
     if not reasons["orders"]:
-        orders = fit_outcome(panel, "orders", plain.without(PATH), method=method)
+        orders = fit_outcome(panel, "orders", plain.without(*OF_SURVIVAL), method=method)
         if nets:
             assert net is not None
-            orders, nuisance = _net_orders(panel, rows, plain.without(PATH), orders, net)
+            orders, nuisance = _net_orders(panel, rows, plain.without(*OF_SURVIVAL), orders, net)
             assert orders.design.preparation.net is not None
             design = plain.with_history(rows, orders.design.preparation.net)
         found["orders"] = orders
@@ -650,7 +652,7 @@ def _fit_standard(
     if not reasons["margin"] and retention is not None and retention.separated:
         found["margin"] = "retention is predicted perfectly, and margin counts those who left as 0"
     elif not reasons["margin"]:
-        of_amounts = design.without(PATH)
+        of_amounts = design.without(*OF_SURVIVAL)
         margin = fit_outcome(panel, "margin", of_amounts, retention=retention, calibration=calibration, method=method)
         if nuisance is not None:
             if margin.fitted.family == "poisson":

@@ -10,13 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxroi.linkage import Linkage
-from cxroi.linkage.design import BEND
+from cxroi.linkage.design import BEND, OBSERVED
 from cxroi.linkage.fit import joint_covariance, mean, mean_slope
 from cxroi.linkage.persistence import Persistence
 from cxroi.linkage.satisfaction import expects_satisfaction
 from cxroi.panel import Panel
 
 Floats = NDArray[np.float64]
+AGES = ("log_tenure", OBSERVED)
 REPRESENTATIVES = 240
 ACTIVE_ROWS = 20_000  # of the active base, enough to choose representatives from
 FEWEST_OF_A_BAND = 40
@@ -81,12 +82,13 @@ class _Equation:
     predictor: Floats
     slope: Floats
     bend: Floats
-    ageing: Floats
+    ageing: list[Floats]
 
-    def at(self, moved: Floats | float, older: Floats) -> Floats:
-        """Mean outcome with the score moved by points and tenure longer, shape (draws + 1, representatives)."""
+    def at(self, moved: Floats | float, older: list[Floats]) -> Floats:
+        """Mean outcome with the score moved by points, tenure and time seen longer, shape (draws + 1, representatives)."""
         by_score = (self.slope + self.bend * moved) * moved
-        return mean(self.predictor + by_score + self.ageing * older, self.linkage.fitted.family)
+        by_age = sum(slope * change for slope, change in zip(self.ageing, older, strict=True))
+        return mean(self.predictor + by_score + by_age, self.linkage.fitted.family)
 
 
 def score_bands(panel: Panel, exposure: str) -> pd.Series:
@@ -106,16 +108,19 @@ def score_bands(panel: Panel, exposure: str) -> pd.Series:
 def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -> Paths:
     """Survival × margin given retained over the quarters, for every draw of the coefficients.
 
-    The hazard ages with tenure; spend does not, for older customers who spend more are those who stayed, not those who
-    grew. The expected score drifts back to the mean as repeated answers say, controls stay; the effects of the last four
-    periods are averaged so that no season leads the forecast.
+    The hazard ages with tenure and with the time a customer was seen (those still there were the likelier to stay); spend does not,
+    for older customers who spend more are those who stayed, not those who grew. The expected score drifts back to the mean as
+    repeated answers say, controls stay; the effects of the last four periods are averaged so that no season leads the forecast.
     """
     generator = np.random.default_rng([seed, 1])
     people = _representatives(equations)
     share = people["share"].to_numpy()
     expected = [_expected_scores(equations, people, quarter) for quarter in range(1, quarters + 1)]
     parts = _prepare(equations, people, draws, generator)
-    tenure = np.exp(people["log_tenure"].to_numpy()) if "log_tenure" in people else np.ones(len(people))
+    ages = [
+        np.exp(people["log_tenure"].to_numpy()) if "log_tenure" in people else np.ones(len(people)),
+        1.0 + people["periods_before"].to_numpy(dtype=float) if "periods_before" in people else np.ones(len(people)),
+    ]
     fades = (
         None
         if equations.persistence is None
@@ -134,7 +139,7 @@ def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -
     by_band = np.zeros((draws + 1, quarters, len(bands)))
     survive = {name: np.ones(size) for name in gains}
     for step in range(quarters):
-        older = np.log((tenure + step) / tenure)
+        older = [np.log((age + step) / age) for age in ages]
         drift = expected[step] - expected[0]
         spent: dict[str, Floats] = {}
         for name, gain in gains.items():
@@ -214,8 +219,10 @@ def _prepare(
     found: dict[str, _Equation] = {}
     for linkage, drawn, shift in zip(equations.fitted, coefficients, shifts, strict=True):
         names = linkage.design.columns
-        ages = linkage.outcome == "retained" and "log_tenure" in names
         zero = np.zeros((len(drawn), 1))
+        ageing = [
+            drawn[:, [names.index(name)]] if linkage.outcome == "retained" and name in names else zero for name in AGES
+        ]
         slope = drawn[:, [names.index(equations.exposure)]] if equations.exposure in names else zero
         bend = drawn[:, [names.index(BEND)]] if BEND in names else zero
         if BEND in names:
@@ -227,7 +234,7 @@ def _prepare(
             predictor=drawn @ _columns(equations, linkage, people).T + shift[:, None],
             slope=slope,
             bend=bend,
-            ageing=drawn[:, [names.index("log_tenure")]] if ages else zero,
+            ageing=ageing,
         )
     return found
 

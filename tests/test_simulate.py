@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 from dataclasses import replace
 from functools import cache
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 import yaml
@@ -18,11 +21,16 @@ from cxroi import periods
 from cxroi.case import read_case
 from cxroi.errors import InputError
 from cxroi.simulate import WORLDS, company, settings, simulate, truth, world_named
+from cxroi.simulate.loyalty import BEHAVIOURAL, EMOTIONAL, LOYALTY, OFFERS, RATIONAL, price_shift
 from cxroi.simulate.process import (
     CONTACT_COST,
     LAST_QUARTER,
     answer,
+    contact_probability,
     draw_customers,
+    expected_staying,
+    failing_probability,
+    failure_shift,
     order_margin,
     order_rate,
     staying_probability,
@@ -41,6 +49,7 @@ def latent(name: str) -> pd.DataFrame:
     rng = np.random.default_rng(5)
     people = draw_customers(world, rng, size=CUSTOMERS, quarters=6, orders_per_quarter=2.0)
     frames = []
+    failed_before = np.zeros(CUSTOMERS)
     for quarter in walk(world, people, rng, quarters=6):
         frames.append(
             pd.DataFrame(
@@ -56,9 +65,14 @@ def latent(name: str) -> pd.DataFrame:
                     "age": people.age,
                     "tenure": np.minimum(quarter.t - 1 - people.joined_quarter, 12),
                     "now": quarter.score,
+                    "loyalty": people.loyalty,
+                    "price": OFFERS.mean() - quarter.offer_before,
+                    "failed": failed_before,
                 }
             )[quarter.at_start]
         )
+        if quarter.failed is not None:
+            failed_before = quarter.failed.any(axis=0).astype(float)
     return pd.concat(frames, ignore_index=True)
 
 
@@ -246,6 +260,35 @@ def test_smallest_company_of_every_world(tmp_path: Path, name: str) -> None:
     assert np.isfinite([row["estimate"] for row in found["effects"]]).all()
 
 
+# SHA-256 of all columns, and the sum of the true effects, as they were before brands, discounts, failures that matter and
+# kinds of loyalty were added: those have streams of their own.
+BEFORE = {
+    "clean": ("034cc26c7d2e023f", 16_845_030.7206),
+    "null": ("0b93d58532c90bde", 0.0),
+    "confounded-seen": ("f20929717da2f9d6", 17_112_466.168),
+    "confounded-unseen": ("f5168364a916f9cf", 15_788_112.5595),
+    "reverse": ("1da5238dc74e2acf", 0.0),
+    "noisy-scores": ("ef188fded60d87e4", 16_845_030.7206),
+    "selective-answering": ("41a8e7f4759d9021", 16_845_030.7206),
+    "asymmetric": ("152ac6b50381195d", 15_034_376.3018),
+    "attrition": ("15840c7696698df9", 15_209_537.8211),
+    "initiative": ("52a84f17ff332238", 18_269_104.8036),
+}
+
+
+@pytest.mark.parametrize("name", BEFORE)
+def test_what_was_added_to_a_world_moves_nothing_that_was_there(tmp_path: Path, name: str) -> None:
+    found = made(tmp_path / "company", world=name, customers=150, seed=7, quarters=6)
+    values = hashlib.sha256()
+    for path in sorted((tmp_path / "company").glob("*.parquet")):
+        table = pq.read_table(path)
+        for column in (column for column in table.column_names if column not in ("brand", "discount")):
+            values.update(repr((path.stem, column, table[column].to_pylist())).encode())
+    assert values.hexdigest()[:16] == BEFORE[name][0]
+    # Sums over customers may differ in the last digits from one build of NumPy to the next.
+    assert sum(row["estimate"] for row in found["effects"]) == pytest.approx(BEFORE[name][1], rel=1e-9)
+
+
 def test_worlds_can_be_mixed(tmp_path: Path) -> None:
     mixed = replace(world_named("attrition"), name="attrition-pilot", pilot_lift=0.4, pilot_share=0.5)
     found = made(tmp_path / "mixed", world=mixed, customers=500)
@@ -283,6 +326,8 @@ def test_an_unknown_world_is_refused_with_the_nearest(tmp_path: Path) -> None:
         ({"orders_per_quarter": 0}, "orders_per_quarter must lie above 0"),
         ({"orders_per_quarter": float("nan")}, "orders_per_quarter must lie above 0"),
         ({"file_format": "xlsx"}, "format must be parquet, csv or mixed"),
+        ({"world": replace(world_named("clean"), loyalty_shares=(0.6, 0.3, 0.2))}, "loyalty_shares must be"),
+        ({"world": replace(world_named("clean"), brands=4)}, "brands must be 0 to 3"),
     ],
 )
 def test_wrong_numbers_are_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
@@ -369,7 +414,10 @@ def test_lifetime_value_is_the_sum_over_quarters_when_satisfaction_stands_still(
     rng = np.random.default_rng(1)
     people = draw_customers(world, rng, size=40, quarters=4, orders_per_quarter=3.0)
     *_, last = walk(world, people, rng, quarters=4)
-    sums = truth.value_sums(world, people, last, rng, draws=2, horizon=(12, 0.10))
+    answers = {metric: np.where(np.arange(40) % 2, 10.0, np.nan) for metric in truth.BANDS}
+    sums = truth.value_sums(world, people, last, rng, last_answers=answers, draws=2, horizon=(12, 0.10))
+    assert sums["value", "nps", "promoter"] + sums["value", "nps", truth.NO_ANSWER] == pytest.approx(sums["value",])
+    assert sums["n_value", "nps", "promoter"] == last.active[1::2].sum()
 
     def by_hand(gain: float, kept: float) -> float:
         total = 0.0
@@ -488,7 +536,177 @@ def test_frailty_makes_many_leave_early() -> None:
     assert later > first + 0.01, "the frail leave first"
 
 
+# Brands, discounts, failures that matter, kinds of loyalty
+
+
+def test_brands_and_discounts_are_recorded_only_where_a_world_has_them(
+    pilot: tuple[Path, dict[str, Any]], clean: tuple[Path, dict[str, Any]]
+) -> None:
+    added = {"brand", "discount"}
+    assert added <= set(frames(pilot[0])["transactions"].columns)
+    assert added.isdisjoint(frames(clean[0])["transactions"].columns)
+    assert clean[1]["brands"] is clean[1]["discount"] is clean[1]["forgiveness"] is clean[1]["loyalty"] is None
+
+
+def test_a_customer_shared_by_brands_is_counted_once_in_the_group(pilot: tuple[Path, dict[str, Any]]) -> None:
+    transactions, found = frames(pilot[0])["transactions"], pilot[1]["brands"]
+    orders = transactions[transactions["amount"] > 0]
+    by_brand = orders.groupby("brand")["customer_id"].nunique()
+    of_customer = orders.groupby("customer_id")["brand"].nunique()
+    assert by_brand.to_dict() == found["customers"]
+    assert (len(of_customer), int((of_customer > 1).sum())) == (found["all"], found["shared"])
+    # Of 20,000 customers a quarter may buy from two brands; some of them never get to.
+    assert 0.18 < found["shared"] / found["all"] < 0.25
+    assert found["margin"] == pytest.approx(transactions.groupby("brand")["margin"].sum().to_dict(), rel=1e-12)
+    main = (
+        orders.groupby(["customer_id", "brand"]).size().groupby("customer_id").max()
+        / orders.groupby("customer_id").size()
+    )
+    assert main.mean() > 0.9
+
+
+def test_discounts_are_offers_taken(pilot: tuple[Path, dict[str, Any]]) -> None:
+    transactions, found = frames(pilot[0])["transactions"], pilot[1]["discount"]
+    orders = transactions[transactions["amount"] > 0]
+    share = orders["discount"] / (orders["amount"] + orders["discount"])
+    # Both are rounded to whole hundreds, of amounts of 100,000 and more.
+    assert set(share[orders["amount"] > 1e5].round(2)) == set(OFFERS)
+    assert (transactions.loc[transactions["amount"] < 0, "discount"] <= 0).all()
+    assert (orders["discount"] > 0).mean() == pytest.approx(found["share_of_orders"], rel=1e-12)
+    spend = (transactions["amount"] + transactions["discount"]).sum()
+    assert transactions["discount"].sum() / spend == pytest.approx(found["share_of_spend"], rel=1e-12)
+
+
+def test_a_failed_touch_moves_staying_and_satisfaction_softens_it() -> None:
+    rows, world = latent("forgiving"), world_named("forgiving")
+    exog = design(rows).assign(failed=rows["failed"], softened=rows["failed"] * (rows["score"] - world.score_mean))
+    fit = sm.GLM(rows["retained"], exog, family=sm.families.Binomial()).fit()
+    wanted = {
+        "failed": world.failed_on_staying,
+        "softened": world.forgiveness_per_point,
+        "score": world.staying_per_point,
+    }
+    for term, truth_of_term in wanted.items():
+        assert abs(fit.params[term] - truth_of_term) < 4 * fit.bse[term], term
+        assert 4 * fit.bse[term] < abs(truth_of_term), "the test must be able to tell the truth from nothing"
+
+
+def test_failures_are_weighed_by_their_probability() -> None:
+    world = world_named("forgiving")
+    rng = np.random.default_rng(3)
+    people = draw_customers(world, rng, size=50, quarters=3, orders_per_quarter=2.0)
+    *_, last = walk(world, people, rng, quarters=3)
+    fails = failing_probability(last.score_before)
+    by_hand = np.zeros(50)
+    for failing in itertools.product((0, 1), repeat=len(CONTACT_COST)):
+        chance = np.ones(50)
+        for place, fail in enumerate(failing):
+            happens = last.contacts_before[place]
+            chance = chance * np.where(happens, fails if fail else 1 - fails, float(not fail))
+        shift = failure_shift(world, last.score_before) if any(failing) else 0.0
+        by_hand += chance * staying_probability(world, people, last.score_before, last.t, shift=shift)
+    found = expected_staying(world, people, last.score_before, last.t, contacts=last.contacts_before, price=0.0)
+    assert found == pytest.approx(by_hand, rel=1e-12)
+    assert contact_probability(world, np.zeros((4, 50))).shape == (3, 4, 50)
+
+
+def test_truth_of_failures_is_what_happens(tmp_path: Path) -> None:
+    found = made(tmp_path / "forgiving", world="forgiving", customers=CUSTOMERS, quarters=6)
+    rows = latent("forgiving")
+    # Two draws of 20,000 customers: each observed rate of 75,000 quarters is known to 0.0009.
+    assert rows["retained"].mean() == pytest.approx(found["levels"]["retained"], abs=0.005)
+    shown = {(row["satisfaction"], row["failed"]): row["estimate"] for row in found["forgiveness"]}
+    near = rows[(rows["score"] - 7).abs() < 0.25]
+    for failed in (False, True):
+        observed = near.loc[near["failed"] == failed, "retained"]
+        error = np.sqrt(observed.mean() * (1 - observed.mean()) / len(observed))
+        assert 1 - observed.mean() == pytest.approx(shown[7.0, failed], abs=4 * error)
+    assert shown[9.0, True] - shown[9.0, False] < 0.5 * (shown[5.0, True] - shown[5.0, False])
+
+
+def test_lifetime_value_counts_failures_and_prices_of_the_future() -> None:
+    plain = replace(world_named("forgiving"), score_within_sd=0.0, price_on_staying=-0.4, offers_taken=0.3)
+    rng = np.random.default_rng(1)
+    people = draw_customers(plain, rng, size=30, quarters=4, orders_per_quarter=3.0)
+    *_, last = walk(plain, people, rng, quarters=4)
+    answers = {metric: np.full(len(people.age), np.nan) for metric in truth.BANDS}
+    sums = truth.value_sums(plain, people, last, rng, last_answers=answers, draws=2, horizon=(8, 0.10))
+    total = 0.0
+    for i in np.flatnonzero(last.active):
+        one, alive = people.pick(np.array([i])), 1.0
+        fails = 1 - np.prod(1 - contact_probability(plain, one.level) * failing_probability(one.level))
+        for h in range(1, 9):
+            chance = 0.0
+            for offer in OFFERS:
+                shift = price_shift(plain, one.loyalty, float(OFFERS.mean() - offer))
+                well, ill = (
+                    staying_probability(plain, one, one.level, LAST_QUARTER + h, shift=shift + extra)[0]
+                    for extra in (0.0, failure_shift(plain, one.level))
+                )
+                chance += ((1 - fails) * well + fails * ill) / len(OFFERS)
+            alive *= chance
+            spent = order_rate(plain, one, one.level, LAST_QUARTER + h)[0] * order_margin(plain, one, one.level)[0]
+            total += alive * spent / 1.10 ** (h / 4)
+    assert sums["value",] == pytest.approx(total, rel=1e-9)
+
+
+def test_a_higher_price_drives_only_the_rational_away() -> None:
+    rows, world = latent("loyalty"), world_named("loyalty")
+    rational = (rows["loyalty"] == RATIONAL).astype(float)
+    dear = rows["price"] / 0.10
+    exog = design(rows).assign(rational=rational, dear=dear * (1 - rational), dear_rational=dear * rational)
+    fit = sm.GLM(rows["retained"], exog, family=sm.families.Binomial()).fit()
+    assert abs(fit.params["dear_rational"] - world.price_on_staying) < 4 * fit.bse["dear_rational"]
+    assert abs(fit.params["dear"]) < 4 * fit.bse["dear"]
+    assert 4 * fit.bse["dear_rational"] < 0.75 * abs(world.price_on_staying)
+
+
+def test_kinds_of_loyalty_show_in_what_customers_do(tmp_path: Path) -> None:
+    found = made(tmp_path / "loyalty", world="loyalty", customers=8_000, seed=3)
+    world = world_named("loyalty")
+    kind = draw_customers(
+        world, np.random.default_rng([3, 0, 0]), size=8_000, quarters=8, orders_per_quarter=2.0
+    ).loyalty
+    tables = frames(tmp_path / "loyalty")
+    active = tables["customers"]["left_on"].isna().to_numpy()
+    for code, row in enumerate(found["loyalty"]):
+        assert row["kind"] == LOYALTY[code]
+        assert row["share"] == pytest.approx((kind[active] == code).mean(), abs=1e-12)
+        unmoved = row["still_there"] == row["still_there_after_price_rise"]
+        assert unmoved == (code != RATIONAL)
+    rational = found["loyalty"][RATIONAL]
+    assert rational["still_there_after_price_rise"][3] < rational["still_there"][3] - 0.05
+    orders = tables["transactions"][tables["transactions"]["amount"] > 0].sort_values(["customer_id", "occurred_at"])
+    of_order = kind[orders["customer_id"] - 1]
+    gap = orders.groupby("customer_id")["occurred_at"].diff().dt.total_seconds()
+    spread = gap.groupby(orders["customer_id"]).agg(["std", "mean", "size"])
+    frequent = spread[spread["size"] >= 12]
+    variation = (frequent["std"] / frequent["mean"]).groupby(kind[frequent.index - 1]).mean()
+    assert variation[BEHAVIOURAL] < 0.5 < 0.8 < variation.drop(BEHAVIOURAL).min()
+    # Two of the three offers are above nothing; the rational take each, of the others one order in five does.
+    taken = (orders["discount"] > 0).groupby(of_order).mean()
+    assert taken[RATIONAL] == pytest.approx(2 / 3, abs=0.02)
+    assert taken.drop(RATIONAL).to_numpy() == pytest.approx(np.full(3, 2 / 3 * 0.2), abs=0.02)
+    promoters = tables["surveys"].dropna(subset="score").query("metric == 'nps'")
+    mean = promoters["score"].groupby(kind[promoters["customer_id"] - 1]).mean()
+    assert mean[EMOTIONAL] > mean.drop(EMOTIONAL).max() + 1
+    referrals = tables["referrals"]
+    rewarded = referrals["incentivised"].groupby(kind[referrals["referrer_id"] - 1]).mean()
+    assert rewarded[RATIONAL] > 0.6 > 0.2 > rewarded[EMOTIONAL]
+
+
 def test_every_world_is_described_where_data_are_explained(root: Path) -> None:
     text = (root / "data" / "README.md").read_text(encoding="utf-8")
     for name, description in WORLDS.items():
         assert f"| `{name}` | {description} |" in text
+
+
+def test_the_last_answer_of_a_customer_is_the_one_that_counts() -> None:
+    last = {metric: np.full(3, np.nan) for metric in truth.BANDS}
+    first = {"metric": np.array([0, 0, 1]), "score": np.array([4.0, 6.0, 5.0]), "customer_id": np.array([0, 0, 1])}
+    truth.remember_answers(last, first)
+    truth.remember_answers(last, {"metric": np.array([0]), "score": np.array([np.nan]), "customer_id": np.array([0])})
+    np.testing.assert_array_equal(last["nps"], [5.0, np.nan, np.nan])
+    truth.remember_answers(last, {"metric": np.array([0]), "score": np.array([9.0]), "customer_id": np.array([0])})
+    np.testing.assert_array_equal(last["nps"], [9.0, np.nan, np.nan])
+    np.testing.assert_array_equal(last["csat"], [np.nan, 5.0, np.nan])

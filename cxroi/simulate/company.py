@@ -16,7 +16,8 @@ from cxroi import periods
 from cxroi.errors import InputError
 from cxroi.simulate import rows, settings, truth
 from cxroi.simulate.files import FileFormat, TableWriter
-from cxroi.simulate.process import LAST_QUARTER, draw_customers, pilot_start, walk
+from cxroi.simulate.loyalty import BRANDS
+from cxroi.simulate.process import LAST_QUARTER, METRICS, draw_customers, pilot_start, walk
 from cxroi.simulate.settings import ANNUAL_DISCOUNT_RATE, HORIZON_MONTHS
 from cxroi.simulate.worlds import World, world_named
 
@@ -130,7 +131,7 @@ class Company:
 
 def _write_tables(folder: Path, company: Company) -> truth.Sums:
     tables = settings.tables_of(company.world)
-    writers = {table: TableWriter(folder, table, company.file_format) for table in tables}
+    writers = {table: TableWriter(folder, company.world, table, company.file_format) for table in tables}
     sums: truth.Sums = defaultdict(float)
     try:
         for chunk in range(math.ceil(company.customers / CHUNK_CUSTOMERS)):
@@ -150,6 +151,8 @@ def _write_chunk(writers: dict[str, TableWriter], company: Company, chunk: int) 
     )
     left_on = np.full(size, rows.NOT_YET)
     referred = np.zeros(size, dtype=bool)
+    bought = np.zeros((size, len(BRANDS)), dtype=bool)
+    last_answers = {metric: np.full(size, np.nan) for metric in METRICS}
     sums: truth.Sums = defaultdict(float)
     for quarter in walk(world, people, for_process, quarters=quarters):
         left_on[quarter.leaving] = rows.leaving_days(quarter, for_rows)
@@ -157,13 +160,20 @@ def _write_chunk(writers: dict[str, TableWriter], company: Company, chunk: int) 
         referred[written["referrals"]["referred_id"]] = True
         if "exposures" in writers and quarter.t == pilot_start(quarters):
             written["exposures"] = rows.exposure_rows(quarter)
+        truth.remember_answers(last_answers, written["surveys"])
+        truth.add(sums, truth.order_sums(world, people, written["transactions"], bought))
         for table, columns in written.items():
             writers[table].write(columns, customers_before=before)
         truth.add(sums, truth.answer_sums(world, quarter, for_truth))
         if quarter.t > LAST_QUARTER - quarters + 1:
             truth.add(sums, truth.effect_sums(world, people, quarter))
             truth.add(sums, truth.pilot_sums(world, people, quarter))
+            truth.add(sums, truth.failure_sums(world, people, quarter))
+    truth.add(sums, truth.brand_sums(world, bought))
     writers["customers"].write(rows.customer_rows(people, left_on, referred, for_rows), customers_before=before)
     horizon = (HORIZON_MONTHS // 3, ANNUAL_DISCOUNT_RATE)
-    truth.add(sums, truth.value_sums(world, people, quarter, for_truth, draws=company.value_draws, horizon=horizon))
+    of_value = truth.value_sums(
+        world, people, quarter, for_truth, last_answers=last_answers, draws=company.value_draws, horizon=horizon
+    )
+    truth.add(sums, of_value)
     return sums

@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from cxroi.simulate import rows
+from cxroi.simulate import loyalty, rows
 from cxroi.simulate.process import METRICS, TOUCHPOINTS
 from cxroi.simulate.rows import NOT_YET, Columns
+from cxroi.simulate.worlds import World
 
 FileFormat = Literal["parquet", "csv", "mixed"]
 ROW_GROUP = 1_000_000
@@ -39,6 +40,8 @@ TABLES: dict[str, dict[str, Kind]] = {
         "amount": "money",
         "margin": "money",
         "channel": rows.ORDER_CHANNELS,
+        "brand": loyalty.BRANDS,
+        "discount": "whole",
     },
     "surveys": {
         "response_id": "response",
@@ -73,6 +76,12 @@ TABLES: dict[str, dict[str, Kind]] = {
 }
 
 
+def columns_of(world: World, table: str) -> dict[str, Kind]:
+    """Columns of a table and their kinds: brands and discounts only where the world has them."""
+    absent = {name for name, there in (("brand", world.brands), ("discount", world.offers_taken)) if not there}
+    return {name: kind for name, kind in TABLES[table].items() if name not in absent}
+
+
 def file_name(table: str, file_format: FileFormat) -> str:
     """Name of a table's file: in ``mixed`` only transactions are Parquet."""
     parquet = file_format == "parquet" or (file_format == "mixed" and table == "transactions")
@@ -82,8 +91,8 @@ def file_name(table: str, file_format: FileFormat) -> str:
 class TableWriter:
     """One table of the contract, written piece by piece; ids are numbers in ``parquet`` and texts elsewhere."""
 
-    def __init__(self, folder: Path, table: str, file_format: FileFormat) -> None:
-        self._kinds = TABLES[table]
+    def __init__(self, folder: Path, world: World, table: str, file_format: FileFormat) -> None:
+        self._kinds = columns_of(world, table)
         self._text_ids = file_format != "parquet"
         path = folder / file_name(table, file_format)
         schema = pa.schema([(name, _arrow_type(kind, self._text_ids)) for name, kind in self._kinds.items()])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,16 @@ from scipy.special import expit
 
 from cxroi import periods
 from cxroi.errors import InputError
+from cxroi.simulate.loyalty import (
+    EMOTIONAL,
+    EMOTIONAL_POINTS,
+    EMOTIONAL_REFERRALS,
+    OFFERS,
+    draw_offers,
+    draw_traits,
+    habitual_orders,
+    price_shift,
+)
 from cxroi.simulate.worlds import World
 
 Floats = NDArray[np.float64]
@@ -41,7 +52,8 @@ class Customers:
 
     ``joined_day`` counts from 1970-01-01; ``level`` is the long-run satisfaction on
     the 0-10 scale; ``staying`` (log-odds), ``rate`` (log orders a quarter) and ``amount`` (log of an order's amount)
-    hold everything but satisfaction, tenure and season.
+    hold everything but satisfaction, tenure and season. ``brand``, ``second_brand``, ``loyalty`` and ``taking`` are those of
+    ``cxroi.simulate.loyalty``.
     """
 
     joined_quarter: Integers
@@ -54,6 +66,10 @@ class Customers:
     staying: Floats
     rate: Floats
     amount: Floats
+    brand: Integers
+    second_brand: Integers
+    loyalty: Integers
+    taking: Floats
 
     def pick(self, index: Integers | Flags) -> Customers:
         """Return some of the customers, in the order of the index."""
@@ -67,7 +83,9 @@ class Quarter:
     ``at_start`` were customers when the quarter began, ``leaving`` of them left in it, ``active`` are customers at its
     end. ``score_before`` is the satisfaction that acted on the quarter, ``score`` the one its answers show, with
     ``wave`` its passing part; ``lift_before`` and ``lift`` are what a pilot added to them. ``contacts`` has shape
-    (touchpoints, n); ``arm`` is 1 treated, 0 control, -1 outside the pilot.
+    (touchpoints, n); ``arm`` is 1 treated, 0 control, -1 outside the pilot. ``offer`` is the share of the price offered off.
+    ``failed`` (touchpoints, n) is None where failing moves nothing. What acted on the quarter beside satisfaction are
+    ``contacts_before``, in which failing counts, and ``offer_before``.
     """
 
     t: int
@@ -82,6 +100,10 @@ class Quarter:
     orders: Integers
     contacts: Flags
     arm: Integers
+    offer: Floats
+    failed: Flags | None
+    contacts_before: Flags
+    offer_before: Floats
 
 
 def first_day(t: int) -> int:
@@ -95,11 +117,52 @@ def response(world: World, score: Floats) -> Floats:
     return world.below_bend * np.minimum(gap, 0.0) + world.above_bend * np.maximum(gap, 0.0)
 
 
-def staying_probability(world: World, customers: Customers, score: Floats, t: int) -> Floats:
-    """Probability of staying through quarter t given the score of t - 1; shape of ``score``, (..., n)."""
+def staying_probability(
+    world: World, customers: Customers, score: Floats, t: int, *, shift: Floats | float = 0.0
+) -> Floats:
+    """Probability of staying through quarter t given the score of t - 1; shape of ``score``, (..., n).
+
+    ``shift`` is what failed touches and prices of t - 1 add to the log-odds.
+    """
     tenure = np.minimum(t - 1 - customers.joined_quarter, LONGEST_TENURE_QUARTERS)
     fixed = customers.staying + world.tenure_on_staying * tenure + SEASON_STAYING[t % 4]
-    return np.asarray(expit(fixed + world.staying_per_point * response(world, score)), dtype=np.float64)
+    log_odds = fixed + world.staying_per_point * response(world, score)
+    return np.asarray(expit(log_odds + shift if np.any(shift) else log_odds), dtype=np.float64)
+
+
+def expected_staying(
+    world: World, customers: Customers, score: Floats, t: int, *, contacts: Any, price: Floats | float
+) -> Floats:
+    """Probability of staying before it is known which contacts of t - 1 fail; shape of ``score``, (..., n).
+
+    ``contacts`` (touchpoints, ..., n) are flags or probabilities, ``price`` the share of the usual price above it.
+    """
+    shift = price_shift(world, customers.loyalty, price) if world.price_on_staying else 0.0
+    unharmed = staying_probability(world, customers, score, t, shift=shift)
+    if not world.failed_on_staying:
+        return unharmed
+    harmed = staying_probability(world, customers, score, t, shift=shift + failure_shift(world, score))
+    fails = 1.0 - np.prod(1.0 - np.asarray(contacts, dtype=np.float64) * failing_probability(score), axis=0)
+    return np.asarray(unharmed + fails * (harmed - unharmed), dtype=np.float64)
+
+
+def future_staying(world: World, customers: Customers, score: Floats, t: int, *, contacts: Any, rise: float) -> Floats:
+    """``expected_staying`` before the offers of t - 1 are known, all prices having risen by a share."""
+    if not world.price_on_staying:
+        return expected_staying(world, customers, score, t, contacts=contacts, price=0.0)
+    prices = rise + OFFERS.mean() - OFFERS
+    every = [expected_staying(world, customers, score, t, contacts=contacts, price=float(price)) for price in prices]
+    return np.asarray(np.mean(every, axis=0))
+
+
+def failure_shift(world: World, score: Floats) -> Floats:
+    """Log-odds that a failed touch adds to staying in the next quarter; shape of ``score``."""
+    return world.failed_on_staying + world.forgiveness_per_point * (score - world.score_mean)
+
+
+def failing_probability(score: Floats) -> Floats:
+    """Probability that a contact fails; contacts of the dissatisfied fail more often; shape of ``score``."""
+    return np.asarray(expit(-2.2 - 0.3 * (score - 7.0)), dtype=np.float64)
 
 
 def order_rate(world: World, customers: Customers, score: Floats, t: int) -> Floats:
@@ -119,14 +182,16 @@ def order_margin(world: World, customers: Customers, score: Floats) -> Floats:
 
 
 def contact_probability(world: World, score: Floats) -> Floats:
-    """Probability of a contact at each touchpoint given the score before; shape (touchpoints, n)."""
-    slope = (world.contacts_per_point * CONTACT_SCORE_WEIGHT)[:, None]
-    return np.asarray(expit(CONTACT_LOG_ODDS[:, None] + slope * response(world, score)), dtype=np.float64)
+    """Probability of a contact at each touchpoint given the score before; shape (touchpoints, ..., n)."""
+    shape = (-1,) + (1,) * score.ndim
+    slope = (world.contacts_per_point * CONTACT_SCORE_WEIGHT).reshape(shape)
+    return np.asarray(expit(CONTACT_LOG_ODDS.reshape(shape) + slope * response(world, score)), dtype=np.float64)
 
 
-def referral_rate(world: World, score: Floats) -> Floats:
+def referral_rate(world: World, customers: Customers, score: Floats) -> Floats:
     """Referrals expected of those who stay, given the score before; shape of ``score``."""
-    return world.referral_rate * np.exp(world.referrals_per_point * response(world, score))
+    rate = world.referral_rate * np.exp(world.referrals_per_point * response(world, score))
+    return np.where(customers.loyalty == EMOTIONAL, EMOTIONAL_REFERRALS, 1.0) * rate
 
 
 def draw_customers(
@@ -148,6 +213,7 @@ def draw_customers(
     if shared > world.score_between_sd**2:
         raise InputError("score_between_sd must be at least the spread that plan, age and trait give to satisfaction")
     own_sd = np.sqrt(world.score_between_sd**2 - shared)
+    traits = draw_traits(world, rng.spawn(1)[0], size)
     gamma = rng.gamma(world.orders_gamma_shape, 1.0 / world.orders_gamma_shape, size)
     return Customers(
         joined_quarter=joined_quarter,
@@ -162,7 +228,8 @@ def draw_customers(
         + by_plan[plan]
         + world.age_on_score * older
         + world.trait_on_score * trait
-        + own_sd * own,
+        + own_sd * own
+        + EMOTIONAL_POINTS * (traits["loyalty"] == EMOTIONAL),
         staying=world.staying_log_odds
         + np.array(world.plan_on_staying)[plan]
         + world.age_on_staying * older
@@ -174,6 +241,7 @@ def draw_customers(
         + world.trait_on_orders * trait
         + np.log(np.maximum(gamma, 1e-6)),
         amount=np.log(world.amount_mean) + world.amount_between_sd * spend - 0.5 * world.amount_between_sd**2,
+        **traits,
     )
 
 
@@ -185,25 +253,34 @@ def pilot_start(quarters: int) -> int:
 def walk(world: World, customers: Customers, rng: np.random.Generator, *, quarters: int) -> Iterator[Quarter]:
     """Quarters of a chunk up to 2026Q3, one after the other."""
     size = len(customers.age)
+    for_failures, for_offers, for_habits = rng.spawn(3)
     wave = world.score_within_sd * rng.standard_normal(size)
     lift = np.zeros(size)
     arm = np.full(size, -1)
     score = customers.level + wave
     left = np.zeros(size, dtype=bool)
+    failed: Flags | None = None
+    shift: Floats | float = 0.0
+    contacts_before, offer_before = np.zeros((len(TOUCHPOINTS), size), dtype=bool), np.full(size, OFFERS.mean())
     for t in range(LAST_QUARTER - quarters + 1, LAST_QUARTER + 1):
         at_start = (customers.joined_quarter < t) & ~left
         if world.pilot_share and t == pilot_start(quarters):
             arm, lift_now = _randomise(world, rng, at_start)
         else:
             lift_now = lift
-        leaving = at_start & (rng.random(size) >= staying_probability(world, customers, score, t))
+        leaving = at_start & (rng.random(size) >= staying_probability(world, customers, score, t, shift=shift))
         left |= leaving
         active = (customers.joined_quarter <= t) & ~left
         rate = order_rate(world, customers, score, t) * _share_present(customers, t)
         orders = rng.poisson(np.where(active, rate, 0.0))
+        if any(world.loyalty_shares):
+            orders = habitual_orders(np.where(active, rate, 0.0), customers.loyalty, orders, for_habits)
+        offer = draw_offers(world, for_offers, size)
         contacts = active & (rng.random((len(TOUCHPOINTS), size)) < contact_probability(world, score))
         wave = next_wave(world, rng, wave)
         now = customers.level + wave + lift_now + feedback(world, orders, rate)
+        if world.failed_on_staying:
+            failed = contacts & (for_failures.random(contacts.shape) < failing_probability(now))
         yield Quarter(
             t=t,
             at_start=at_start,
@@ -217,8 +294,13 @@ def walk(world: World, customers: Customers, rng: np.random.Generator, *, quarte
             orders=orders,
             contacts=contacts,
             arm=arm,
+            offer=offer,
+            failed=failed,
+            contacts_before=contacts_before,
+            offer_before=offer_before,
         )
-        score, lift = now, lift_now
+        shift = _beside_satisfaction(world, customers, now, failed, offer)
+        score, lift, contacts_before, offer_before = now, lift_now, contacts, offer
 
 
 def points_of_satisfaction(metric: str) -> float:
@@ -253,6 +335,18 @@ def feedback(world: World, orders: Integers, rate: Floats) -> Floats | float:
         return 0.0
     added: Floats = world.orders_on_score * (np.log1p(orders) - np.log1p(np.mean(rate)))
     return added
+
+
+def _beside_satisfaction(
+    world: World, customers: Customers, score: Floats, failed: Flags | None, offer: Floats
+) -> Floats | float:
+    """Log-odds that a quarter's failed touches and offers add to staying in the next one."""
+    shift: Floats | float = 0.0
+    if world.price_on_staying:
+        shift = price_shift(world, customers.loyalty, OFFERS.mean() - offer)
+    if failed is not None:
+        shift = shift + np.where(failed.any(axis=0), failure_shift(world, score), 0.0)
+    return shift
 
 
 def _share_present(customers: Customers, t: int) -> Floats:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from cxroi.simulate import loyalty
 from cxroi.simulate.process import (
     CONTACT_COST,
     METRICS,
@@ -21,6 +22,7 @@ from cxroi.simulate.process import (
     Integers,
     Quarter,
     answer,
+    failing_probability,
     first_day,
     order_amount,
     referral_rate,
@@ -97,10 +99,20 @@ def transaction_rows(world: World, customers: Customers, quarter: Quarter, rng: 
     mean = order_amount(world, customers, quarter.score_before)[who]
     sd = world.amount_within_sd
     amount = np.maximum(np.round(mean * np.exp(sd * rng.standard_normal(len(who)) - 0.5 * sd**2), -2), 100.0)
+    for_brands, for_discounts, for_habits = rng.spawn(3)
     spread = world.margin_rate_half_width * (2.0 * rng.random(len(who)) - 1.0)
     margin = np.round(amount * (world.margin_rate + spread))
     at = moments(rng, np.maximum(first, customers.joined_day)[who], stop)
     channel = rng.integers(0, len(ORDER_CHANNELS), len(who))
+    if any(world.loyalty_shares):
+        habit = customers.loyalty[who] == loyalty.BEHAVIOURAL
+        begin = np.maximum(first, customers.joined_day)[who] * DAY_SECONDS
+        even = loyalty.habitual_seconds(who, begin, stop * DAY_SECONDS, for_habits)
+        at = np.where(habit, np.minimum(even, stop * DAY_SECONDS - 2), at)
+        keeps = for_habits.random(len(who)) < loyalty.HABIT_CHANNEL
+        channel = np.where(habit & keeps, who % len(ORDER_CHANNELS), channel)
+    brand = loyalty.brand_of_orders(customers.brand, customers.second_brand, who, for_brands)
+    discount = loyalty.discount_of_orders(amount, quarter.offer[who], customers.taking[who], for_discounts)
     back = np.flatnonzero(rng.random(len(who)) < world.refund_share)
     back_at = at[back] + 1 + np.floor(rng.random(len(back)) * (stop * DAY_SECONDS - 1 - at[back])).astype(np.int64)
     return {
@@ -109,6 +121,8 @@ def transaction_rows(world: World, customers: Customers, quarter: Quarter, rng: 
         "amount": np.concatenate([amount, -amount[back]]),
         "margin": np.concatenate([margin, -margin[back]]),
         "channel": np.concatenate([channel, channel[back]]),
+        "brand": np.concatenate([brand, brand[back]]),
+        "discount": np.concatenate([discount, -discount[back]]),
     }
 
 
@@ -116,16 +130,16 @@ def touch_rows(customers: Customers, quarter: Quarter, rng: np.random.Generator)
     """``touches``: at most one contact at each touchpoint; contacts of the dissatisfied fail more often."""
     touchpoint, who = np.nonzero(quarter.contacts)
     first, stop = first_day(quarter.t), first_day(quarter.t + 1)
-    fails = expit(-2.2 - 0.3 * (quarter.score[who] - 7.0))
-    return {
+    rows = {
         "customer_id": who,
         "occurred_at": moments(rng, np.maximum(first, customers.joined_day)[who], stop),
         "touchpoint": touchpoint,
         "channel": touchpoint,
         "cost": np.round(CONTACT_COST[touchpoint] * (0.5 + rng.random(len(who))), -2),
         "initiated_by": CONTACT_BY_BRAND[touchpoint].astype(np.int64),
-        "failed": rng.random(len(who)) < fails,
     }
+    failed = rng.random(len(who)) < failing_probability(quarter.score[who])
+    return rows | {"failed": failed if quarter.failed is None else quarter.failed[touchpoint, who]}
 
 
 def survey_rows(
@@ -164,16 +178,17 @@ def survey_rows(
 def referral_rows(world: World, customers: Customers, quarter: Quarter, rng: np.random.Generator) -> Columns:
     """``referrals``: customers who stayed bring some of those who joined in the quarter."""
     stayed = quarter.at_start & ~quarter.leaving
-    rate = np.where(stayed, referral_rate(world, quarter.score_before), 0.0)
+    rate = np.where(stayed, referral_rate(world, customers, quarter.score_before), 0.0)
     referrer = np.repeat(np.arange(len(rate)), rng.poisson(rate))
     joined = np.flatnonzero(customers.joined_quarter == quarter.t)
     n = min(len(referrer), len(joined))
     referred = rng.permutation(joined)[:n]
+    referrer = rng.permutation(referrer)[:n]
     return {
-        "referrer_id": rng.permutation(referrer)[:n],
+        "referrer_id": referrer,
         "referred_id": referred,
         "occurred_at": customers.joined_day[referred] * DAY_SECONDS + rng.integers(0, OPENING_SECONDS, n),
-        "incentivised": rng.random(n) < 0.3,
+        "incentivised": rng.random(n) < loyalty.INCENTIVISED[customers.loyalty[referrer]],
     }
 
 

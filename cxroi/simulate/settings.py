@@ -32,6 +32,10 @@ INITIATIVES = (
         "discipline": "culture",
     },
 )
+TET = tuple(
+    dt.date.fromisoformat(day)
+    for day in ("2020-01-25", "2021-02-12", "2022-02-01", "2023-01-22", "2024-02-10", "2025-01-29", "2026-02-17")
+)
 # Initiative, category, currency per order of a usual quarter, beneficiary.
 ONE_OFF_COSTS = ((0, 2, 9_000, "employees"), (0, 6, 6_000, "customers"), (1, 2, 4_000, "employees"))
 MONTHLY_COSTS = ((0, 1, 600, "employees"), (1, 5, 250, "employees"))
@@ -48,12 +52,15 @@ def write(
         small_csv(folder / "initiatives.csv", _initiatives(began, file_format))
         small_csv(folder / "costs.csv", _costs(began, file_format, orders))
         files |= {"initiatives": {"file": "initiatives.csv"}, "costs": {"file": "costs.csv"}}
+    declared = {"experiments": [str(_initiative_id(0, file_format))]} if world.pilot_share else {}
     dataset = {
         "currency": "VND",
         "retention": {"rule": "contract"},
         "segments": ["region", "plan"],
         "controls": ["age", "plan", "region"],
         "value": {"horizon_months": HORIZON_MONTHS, "annual_discount_rate": ANNUAL_DISCOUNT_RATE},
+        "calendar": _calendar(quarters),
+        **declared,
         "tables": files,
     }
     _write_yaml(folder / "dataset.yaml", dataset)
@@ -63,6 +70,17 @@ def write(
 def tables_of(world: World) -> list[str]:
     """Tables that grow with the company: ``exposures`` only where there is a pilot."""
     return [table for table in TABLES if table != "exposures" or world.pilot_share]
+
+
+def _calendar(quarters: int) -> list[dict[str, Any]]:
+    """Tết, the week before and the week after, in the quarters that the data cover."""
+    first, last = periods.start(LAST_QUARTER - quarters + 1), periods.end(LAST_QUARTER)
+    week = dt.timedelta(days=7)
+    return [
+        {"name": f"Tết {day.year}", "kind": "Tết", "starts_on": day - week, "ends_on": day + week}
+        for day in TET
+        if first <= day <= last
+    ]
 
 
 def _initiatives(began: dt.date, file_format: FileFormat) -> list[dict[str, Any]]:

@@ -19,6 +19,12 @@ class World:
 
     Log-odds are of staying in a quarter, logs are of the rate named; ``plan`` triples follow the plans in order;
     ``age`` and ``trait`` (never recorded) act per standard deviation.
+
+    ``brands`` (0 … 3, 0: none recorded) with ``brand_sharing``, the share of customers who buy from two. ``offers_taken``:
+    share of orders that take the quarter's offer (0: no discounts recorded), ``offers_taken_sd`` between customers (log-odds);
+    ``price_on_staying``: log-odds of staying in the quarter after, per 10 % of price. ``failed_on_staying``: log-odds in the
+    quarter after a failed touch, at mean satisfaction; ``forgiveness_per_point`` of satisfaction softens it.
+    ``loyalty_shares``: customers loyal by habit, by price and by attitude; the rest by none of them.
     """
 
     name: str
@@ -67,6 +73,15 @@ class World:
 
     pilot_lift: float = 0.0
     pilot_share: float = 0.0
+
+    brands: int = 0
+    brand_sharing: float = 0.0
+    offers_taken: float = 0.0
+    offers_taken_sd: float = 0.0
+    price_on_staying: float = 0.0
+    failed_on_staying: float = 0.0
+    forgiveness_per_point: float = 0.0
+    loyalty_shares: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 CLEAN = World("clean", "satisfaction moves next quarter's outcomes; nothing is hidden and answers are nearly exact")
@@ -147,6 +162,31 @@ _ALL = (
         pilot_lift=0.6,
         pilot_share=0.30,
         answer_noise_sd=0.5,
+        brands=3,
+        brand_sharing=0.25,
+        offers_taken=0.3,
+        offers_taken_sd=1.0,
+    ),
+    replace(
+        CLEAN,
+        name="forgiving",
+        description="a failed touch drives customers away, the satisfied less than others",
+        failed_on_staying=-1.0,
+        forgiveness_per_point=0.3,
+        answer_noise_sd=0.5,
+    ),
+    replace(
+        CLEAN,
+        name="loyalty",
+        description="customers are loyal by habit, by price or by attitude; a price rise drives only the second kind away",
+        score_mean=6.5,
+        score_between_sd=0.8,
+        answer_noise_sd=0.5,
+        brands=2,
+        brand_sharing=0.3,
+        offers_taken=0.2,
+        price_on_staying=-0.5,
+        loyalty_shares=(0.35, 0.25, 0.25),
     ),
 )
 

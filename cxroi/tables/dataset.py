@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -13,6 +15,7 @@ from cxroi.tables.contract import METRICS, TABLE_NAMES, TABLES
 from cxroi.tables.violation import Violation, statement, suggestion
 
 FILE_NAME = "dataset.yaml"
+NO_EVENT = "none"  # stands for periods without an event
 Encoding = Literal["utf-8", "utf-16", "latin-1", "windows-1252", "windows-1258"]
 
 
@@ -85,6 +88,37 @@ class ValueHorizon(_Strict):
     annual_discount_rate: float = Field(ge=0, lt=1)
 
 
+class Event(_Strict):
+    """Days on which something reached every customer; events of one ``kind`` (by default each its own) count as the same."""
+
+    name: str
+    starts_on: dt.date
+    ends_on: dt.date
+    kind: str = ""
+
+    @property
+    def label(self) -> str:
+        """What the event is known by."""
+        return self.kind or self.name
+
+    @field_validator("name", "kind")
+    @classmethod
+    def _is_a_name(cls, text: str) -> str:
+        if text.strip().casefold() == NO_EVENT:
+            raise ValueError(f"{NO_EVENT} stands for periods without an event; give it another name")
+        return text.strip()
+
+    @model_validator(mode="after")
+    def _ends_after_it_starts(self) -> Self:
+        if not self.name:
+            raise ValueError(
+                "name must not be empty, for example {name: Tết 2026, starts_on: 2026-02-10, ends_on: 2026-02-24}"
+            )
+        if self.ends_on < self.starts_on:
+            raise ValueError(f"ends_on must not lie before starts_on; {self.ends_on} lies before {self.starts_on}")
+        return self
+
+
 class TableSource(_Strict):
     """Where one table comes from: a file (or glob) with a map of columns, or a query."""
 
@@ -116,6 +150,7 @@ class Dataset(_Strict):
 
     After ``read_tables`` the defaults are filled in: ``retention`` (contract where customers have ``left_on``), ``scales``
     of all three metrics, ``segments`` and ``controls``. ``tables`` holds None where a table is declared to be absent.
+    ``experiments`` are the initiatives (ids as text) whose arms were drawn by lot.
     """
 
     currency: str = ""
@@ -125,6 +160,8 @@ class Dataset(_Strict):
     segments: tuple[str, ...] | None = None
     controls: tuple[str, ...] | None = None
     value: ValueHorizon | None = None
+    experiments: tuple[str, ...] = ()
+    calendar: tuple[Event, ...] = ()
     tables: dict[str, TableSource | None] = Field(default_factory=dict)
     accept: dict[str, dict[str, str]] = Field(default_factory=dict)
 
@@ -145,6 +182,22 @@ class Dataset(_Strict):
         if faults:
             raise ValueError("; ".join(faults))
         return scales
+
+    @field_validator("experiments", mode="before")
+    @classmethod
+    def _experiments(cls, declared: Any) -> tuple[str, ...]:
+        written = isinstance(declared, (list, tuple))
+        if not written or any(isinstance(one, bool) or not isinstance(one, (str, int)) for one in declared):
+            raise ValueError(
+                "write experiments as ids of initiatives whose arms were drawn by lot, for example [SK001]"
+            )
+        return _named_once([str(one).strip() for one in declared])
+
+    @field_validator("calendar")
+    @classmethod
+    def _calendar(cls, events: tuple[Event, ...]) -> tuple[Event, ...]:
+        _named_once([event.name for event in events])
+        return events
 
     @field_validator("tables", mode="before")
     @classmethod
@@ -178,6 +231,13 @@ class Dataset(_Strict):
     def source(self, table: str) -> TableSource:
         """How to read the table; the default source where nothing is said."""
         return self.tables.get(table) or TableSource()
+
+
+def _named_once(names: Sequence[str]) -> tuple[str, ...]:
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise ValueError(f"{twice[0]} is written twice; name each once")
+    return tuple(names)
 
 
 def _unknown(word: str, choices: Iterable[str]) -> str:
@@ -253,7 +313,12 @@ def _explained(fault: Any) -> Violation:
 
 
 def _keys_at(location: list[str]) -> list[str]:
-    models: dict[str, type[BaseModel]] = {"retention": Retention, "value": ValueHorizon, "tables": TableSource}
+    models: dict[str, type[BaseModel]] = {
+        "retention": Retention,
+        "value": ValueHorizon,
+        "calendar": Event,
+        "tables": TableSource,
+    }
     model = models.get(location[0], Dataset) if location else Dataset
     return list(model.model_fields)
 

@@ -326,8 +326,9 @@ def test_several_lines_carry_their_names() -> None:
 
 
 def test_drawing_needs_no_pyplot() -> None:
-    tree = ast.parse(Path(plots.__file__).read_text(encoding="utf-8"))
-    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
-    names += [str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in Path(plots.__file__).parent.glob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)]
     assert "matplotlib" in names
     assert not any("pyplot" in name or "seaborn" in name for name in names)

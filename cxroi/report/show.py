@@ -45,10 +45,10 @@ _CHANGES = ("estimate", "conf_low", "conf_high", "smallest_detectable")
 _PERIODS = ("period", "before", "after")
 _BY_UNIT = (
     "estimate std_error conf_low conf_high low median high mean smallest_detectable score_before score_after"
-    " value_low value_high number"
+    " value_low value_high number actual expected"
 )
 _QUARTER = re.compile(r"\d{4}Q[1-4]")
-_NUMBER = re.compile(r"-?\d{1,3}(,\d{3})+(\.\d+)?|-?\d+(\.\d+)?")
+_NUMBER = re.compile(r"([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)(%?)")
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Words:
-    """What is found, as the title of a figure, and its source and n, as the caption."""
+    """What is found, as the title of a figure (None: as the figure itself finds); its source and n, as the caption."""
 
-    title: str = ""
+    title: str | None = ""
     caption: str = ""
 
 
@@ -278,10 +278,13 @@ def _gap(gap: str, language: Language) -> str:
     first, both, last = gap.partition(" and ")
     if both and _QUARTER.fullmatch(first) and _QUARTER.fullmatch(last):
         return language.text("format.both", first=language.quarter(first), last=language.quarter(last))
-    if not _NUMBER.fullmatch(gap):
+    written = _NUMBER.fullmatch(gap)
+    if written is None:
         return said(gap, language)
-    digits = len(gap.partition(".")[2])
-    return language.number(float(gap.replace(",", "")), digits)
+    number, percent = written.groups()
+    sign = "+" if number.startswith("+") else ""
+    digits = len(number.partition(".")[2])
+    return sign + language.number(float(number.replace(",", "")), digits) + percent
 
 
 def _interval(ends: Sequence[str], language: Language, *, is_open: bool) -> str:
@@ -377,6 +380,7 @@ _UNITS: Mapping[str, Write] = MappingProxyType(
         "orders": _precise,
         "ratio per point": _precise,
         "ratio": _mean,
+        "times": _times,
         "per_year": _share,
         "months": _months,
         "points": _mean,
@@ -386,14 +390,15 @@ _UNITS: Mapping[str, Write] = MappingProxyType(
 
 _COLUMNS: Mapping[Write, str] = MappingProxyType(
     {
-        _share: "response_rate promoter_share detractor_share share_answered retained survival annual_discount_rate share",
+        _share: "response_rate promoter_share detractor_share share_answered retained survival annual_discount_rate share"
+        " error",
         _money: "margin revenue margin_per_order revenue_per_order discounted_margin amount lifetime_value"
-        " value_of_one_point cost total",
+        " value_of_one_point cost total cac",
         _count: "n customers answered invited rows read kept lost total_rows n_obs n_clusters bytes n_before n_after",
-        _mean: "orders orders_per_customer score",
+        _mean: "orders orders_per_customer score referrals_per_hundred",
         _whole: "year quarter month until_month",
         _months: "horizon_months",
-        _times: "times",
+        _times: "times ltv_to_cac",
     }
 )
 _WRITE: Mapping[str, Write] = MappingProxyType(

@@ -611,9 +611,9 @@ def test_failures_are_weighed_by_their_probability() -> None:
 
 
 def test_truth_of_failures_is_what_happens(tmp_path: Path) -> None:
-    found = made(tmp_path / "forgiving", world="forgiving", customers=CUSTOMERS, quarters=6)
+    found = made(tmp_path / "forgiving", world="forgiving", customers=8_000, quarters=6)
     rows = latent("forgiving")
-    # Two draws of 20,000 customers: each observed rate of 75,000 quarters is known to 0.0009.
+    # Two draws of the customers: the rate of 30,000 quarters is known to 0.0015.
     assert rows["retained"].mean() == pytest.approx(found["levels"]["retained"], abs=0.005)
     shown = {(row["satisfaction"], row["failed"]): row["estimate"] for row in found["forgiveness"]}
     near = rows[(rows["score"] - 7).abs() < 0.25]
@@ -662,10 +662,10 @@ def test_a_higher_price_drives_only_the_rational_away() -> None:
 
 
 def test_kinds_of_loyalty_show_in_what_customers_do(tmp_path: Path) -> None:
-    found = made(tmp_path / "loyalty", world="loyalty", customers=8_000, seed=3)
+    found = made(tmp_path / "loyalty", world="loyalty", customers=5_000, seed=3)
     world = world_named("loyalty")
     kind = draw_customers(
-        world, np.random.default_rng([3, 0, 0]), size=8_000, quarters=8, orders_per_quarter=2.0
+        world, np.random.default_rng([3, 0, 0]), size=5_000, quarters=8, orders_per_quarter=2.0
     ).loyalty
     tables = frames(tmp_path / "loyalty")
     active = tables["customers"]["left_on"].isna().to_numpy()

@@ -63,9 +63,11 @@ TAKEN_NAMES = frozenset(
         *(f"satisfaction_{part}" for part in ("level", "last", "earlier", "path", "spread", "bend", "answer")),
     )
 )
+PILOT_COLUMNS = ("initiative", "arm", "exposed", "treated_later")
 DAYS_OF_GRACE = 7
 NOT_OVER = "outcome period not over yet"
 BASE_CUSTOMERS = 250_000  # above, the base is a systematic sample of about this many
+PILOT_CUSTOMERS = 100_000  # above, the same of customers in a pilot
 NO_EARLIER_ORDER, NEVER = dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1)
 MONEY_DIGITS = 4  # sums of money are rounded so that the order of summation cannot show
 
@@ -89,6 +91,17 @@ class Panel:
         (periods since that answer).
     outcome_days : int or None
         Of a data set of outcomes: length of most of its periods in days; None where outcomes come from transactions.
+    pilot : DataFrame or None
+        Customer × period for the customers of every initiative whose exposures have both arms, answered or not, while at risk
+        (above 100,000 such customers of a systematic sample), sorted by ``initiative`` (category), ``customer``, ``period``:
+        the columns of ``rows``, codes and outcomes of the next period alike, with ``arm`` (category ``treated control``, as first
+        exposed), ``exposed`` (index of that period), ``treated_later`` (1 for a control exposed to it afterwards). Answers of
+        the period of exposure count from the exposure on. None without such exposures, or beside outcomes by period.
+    experiments : tuple of str
+        Initiatives whose arms ``dataset.yaml`` says were drawn by lot.
+    events : DataFrame
+        ``period`` (index), ``event`` (kind, or name, of the declared calendar), ``days`` of it in the period; a period has an
+        event if it holds half of the event's days, or the event half of the period's.
     accounting : DataFrame
         ``stage, reason, rows``: the answers read, each loss with its reason, and what is kept; losses and kept sum
         to read.
@@ -112,6 +125,9 @@ class Panel:
     outcomes: tuple[str, ...] = field(default=OUTCOMES)
     observed: tuple[dt.date, dt.date] | None = None
     outcome_days: int | None = None
+    pilot: pd.DataFrame | None = None
+    experiments: tuple[str, ...] = ()
+    events: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["period", "event", "days"]))
 
     _known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -177,15 +193,17 @@ def build_panel(tables: Tables, *, period: periods.Period = "quarter", last_peri
     Raises
     ------
     InputError
-        If the period asked for is not over in the data, no answer is left with an outcome after it, or a control has
-        the name of one of the panel's own columns.
+        If the period asked for is not over in the data, no answer is left with an outcome after it, a control has
+        the name of one of the panel's own columns, or an experiment is declared that exposures do not know.
     """
     _refuse_taken_names(tables)
+    _refuse_unknown_experiments(tables)
     if tables.outcomes is not None:
         return _panel_from_outcomes(tables, period)
     last = last_complete_period(tables, period, last_period)
     every = -(-_row_count(tables.customers) // BASE_CUSTOMERS)
-    scope = tables.materialise(_scope(tables, period, every))
+    assigned = _assigned(tables, period)
+    scope = tables.materialise(_scope(tables, period, every, assigned))
     activity = tables.materialise(_activity(tables, scope if every > 1 else None, period))
     span = (_first_period(activity), last)
     grid = tables.materialise(_grid(tables, scope, activity, period, span))
@@ -195,8 +213,14 @@ def build_panel(tables: Tables, *, period: periods.Period = "quarter", last_peri
     at_end = _described(tables, in_base.filter(nw.col("period") == last), span, scale)
     declared = _declared(tables)
     common = _common(tables, period, last) | {"base": _base(followed, declared)}
+    of_pilot = None
+    if assigned is not None:
+        in_pilot = grid.filter((nw.col("at_risk") == 1) & (nw.col("period") < last))
+        in_pilot = in_pilot.join(assigned.select("customer_id").unique(), on="customer_id", how="semi")
+        of_pilot = _described(tables, in_pilot, span, scale).join(assigned, on="customer_id", how="inner")
     if tables.surveys is None:
-        rows, active = _coded(_collect(followed, ["customer_id", "period"]), _active(at_end, None, (), every))
+        frames = (_collect(followed, ["customer_id", "period"]), _active(at_end, None, (), every))
+        rows, active, pilot = _coded(*frames, beside=_pilot(of_pilot, declared, ()))
         stages = [("customers", "looked at: one in every", every), ("panel", "rows", len(rows))]
         return Panel(
             rows=_typed(rows, declared),
@@ -205,6 +229,7 @@ def build_panel(tables: Tables, *, period: periods.Period = "quarter", last_peri
             timing="before",
             metrics=(),
             score_ranges={},
+            pilot=pilot,
             **common,
         )
     metrics = _metrics(tables)
@@ -224,7 +249,15 @@ def build_panel(tables: Tables, *, period: periods.Period = "quarter", last_peri
             f"The last {period} that is over in the data is {periods.label(last, period)}: answers must be dated before it."
         )
     answered = int(rows[[f"{metric}_answers" for metric in metrics]].to_numpy().sum())
-    coded, active = _coded(rows, _active(at_end, answers, metrics, every))
+    if of_pilot is not None and assigned is not None:
+        since = assigned.select("initiative", "customer_id", "exposed", "exposed_on")
+        given = known.join(since, on="customer_id", how="inner").filter(
+            (nw.col("period") != nw.col("exposed")) | (nw.col("answered_at") >= nw.col("exposed_on"))
+        )
+        keys = ["initiative", "customer_id", "period"]
+        of_pilot = of_pilot.join(_mean_answers(given, keys, metrics), on=keys, how="left")
+    beside = _pilot(of_pilot, declared, metrics)
+    coded, active, pilot = _coded(rows, _active(at_end, answers, metrics, every), beside=beside)
     return Panel(
         rows=_typed(coded, declared),
         active=_typed(active, declared),
@@ -232,6 +265,7 @@ def build_panel(tables: Tables, *, period: periods.Period = "quarter", last_peri
         timing="before",
         metrics=metrics,
         score_ranges=_score_ranges(tables, metrics),
+        pilot=pilot,
         **common,
     )
 
@@ -246,11 +280,31 @@ def _common(tables: Tables, period: periods.Period, last: int) -> dict[str, Any]
         "currency": tables.config.currency or "",
         "value_terms": _value_terms(tables),
         "retention": _retention_rule(tables),
+        "experiments": tables.config.experiments,
+        "events": _events(tables, period),
     }
 
 
+def _refuse_unknown_experiments(tables: Tables) -> None:
+    if not tables.config.experiments:
+        return
+    if tables.exposures is None:
+        raise InputError(
+            "experiments in dataset.yaml must name initiatives of the table exposures; there is no such table."
+        )
+    known = tables.exposures.select("initiative_id").unique().collect()["initiative_id"].to_list()
+    names = sorted(str(name) for name in known)
+    unknown = [name for name in tables.config.experiments if name not in names]
+    if unknown:
+        raise InputError(
+            f"experiments in dataset.yaml must name initiatives of the table exposures; {', '.join(unknown)} is not there. "
+            f"It knows {', '.join(names)}."
+        )
+
+
 def _refuse_taken_names(tables: Tables) -> None:
-    taken = [name for name in _declared(tables) if name.casefold() in TAKEN_NAMES]
+    own = TAKEN_NAMES if tables.exposures is None else TAKEN_NAMES | {*PILOT_COLUMNS, "exposed_on"}
+    taken = [name for name in _declared(tables) if name.casefold() in own]
     if taken:
         raise InputError(
             f"a control or segment must not have the name of a column of the panel; {', '.join(taken)} has. Give it another "
@@ -320,19 +374,76 @@ def _row_count(frame: Frame) -> int:
     return int(frame.select(nw.len()).collect()["len"][0])
 
 
-def _scope(tables: Tables, period: periods.Period, every: int) -> Frame:
-    """Customers that the panel looks at: all, or where they are very many a systematic sample and everybody who answered."""
+def _assigned(tables: Tables, period: periods.Period) -> Frame | None:
+    """Customers by their first exposure to each initiative that has both arms; None where no initiative has.
+
+    Columns ``initiative`` (text), ``customer_id``, ``arm``, ``exposed`` (period), ``exposed_on``, ``treated_later`` (0/1). Who was in
+    both arms on one day is in neither.
+    """
+    exposures = tables.exposures
+    if exposures is None or tables.transactions is None or "arm" not in exposures.collect_schema().names():
+        return None
+    keys = ["initiative", "customer_id"]
+    dated = exposures.filter(~nw.col("arm").is_null() & ~nw.col("exposed_on").is_null()).select(
+        nw.col("initiative_id").cast(nw.String).alias("initiative"),
+        "customer_id",
+        "exposed_on",
+        nw.when(nw.col("arm") == "treated").then(1).otherwise(0).alias("treated"),
+    )
+    first = dated.group_by(*keys).agg(nw.col("exposed_on").min())
+    treated = dated.group_by(*keys).agg(nw.col("treated").max().alias("ever"))
+    arms = (
+        dated.join(first, on=[*keys, "exposed_on"], how="inner")
+        .group_by(*keys, "exposed_on")
+        .agg(nw.col("treated").min(), nw.col("treated").max().alias("most"))
+        .filter(nw.col("treated") == nw.col("most"))
+        .join(treated, on=keys, how="inner")
+    )
+    counts = arms.group_by("initiative").agg(
+        nw.col("treated").min().alias("least"), nw.col("treated").max().alias("most")
+    )
+    both = counts.filter((nw.col("least") == 0) & (nw.col("most") == 1)).select("initiative")
+    if not _row_count(both):
+        return None
+    assigned = arms.join(both, on="initiative", how="semi").select(
+        *keys,
+        "exposed_on",
+        nw.when(nw.col("treated") == 1).then(nw.lit("treated")).otherwise(nw.lit("control")).alias("arm"),
+        _period_of("exposed_on", period).alias("exposed"),
+        (nw.col("ever") - nw.col("treated")).alias("treated_later"),
+    )
+    people = assigned.select("customer_id").unique()
+    every = -(-_row_count(people) // PILOT_CUSTOMERS)
+    if every > 1:
+        numbered = people.with_row_index("position", order_by="customer_id")
+        assigned = assigned.join(numbered.filter(nw.col("position") % every == 0), on="customer_id", how="semi")
+    return tables.materialise(assigned)
+
+
+def _scope(tables: Tables, period: periods.Period, every: int, assigned: Frame | None) -> Frame:
+    """Customers that the panel looks at: all, or where they are very many a systematic sample and everybody who answered.
+
+    With them everybody who is ``assigned`` to a pilot.
+    """
     customers = _span(tables, period)
     if every == 1:
         return customers.with_columns(in_base=nw.lit(1))
     customers = customers.with_row_index("position", order_by="customer_id").with_columns(
         in_base=nw.when(nw.col("position") % every == 0).then(1).otherwise(0)
     )
-    if tables.surveys is None:
-        return customers.filter(nw.col("in_base") == 1).drop("position")
-    answered = tables.surveys.filter(~nw.col("score").is_null()).select("customer_id").unique()
-    joined = customers.join(answered.with_columns(answered=nw.lit(1)), on="customer_id", how="left")
-    return joined.filter((nw.col("in_base") == 1) | (nw.col("answered") == 1)).drop("position", "answered")
+    looked_at = nw.col("in_base") == 1
+    marks: list[str] = []
+    for mark, frame in (("answered", _who_answered(tables)), ("piloted", assigned)):
+        if frame is not None:
+            marked = frame.select("customer_id").unique().with_columns(nw.lit(1).alias(mark))
+            customers = customers.join(marked, on="customer_id", how="left")
+            looked_at = looked_at | (nw.col(mark) == 1)
+            marks.append(mark)
+    return customers.filter(looked_at).drop("position", *marks)
+
+
+def _who_answered(tables: Tables) -> Frame | None:
+    return None if tables.surveys is None else tables.surveys.filter(~nw.col("score").is_null())
 
 
 def _activity(tables: Tables, scope: Frame | None, period: periods.Period) -> Frame:
@@ -579,16 +690,56 @@ def _collect(frame: Frame, order: Sequence[str]) -> pd.DataFrame:
     return fetched.sort_values(list(order), kind="stable", ignore_index=True)
 
 
-def _coded(*frames: pd.DataFrame) -> list[pd.DataFrame]:
-    """Frames with a code, the same in each of them, in place of the customer's id."""
-    ids = pd.Index(pd.concat([frame["customer_id"] for frame in frames]).unique()).sort_values()
-    coded = []
-    for frame in frames:
+def _coded(
+    rows: pd.DataFrame, active: pd.DataFrame, *, beside: pd.DataFrame | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame | None]:
+    """Frames with a code, the same in each of them, in place of the customer's id; who is only ``beside`` comes after the others."""
+    ids = pd.Index(pd.concat([rows["customer_id"], active["customer_id"]]).unique()).sort_values()
+    if beside is not None:
+        more = pd.Index(beside["customer_id"].unique()).difference(ids, sort=False)
+        ids = ids.append(more.sort_values())
+
+    def code(frame: pd.DataFrame) -> pd.DataFrame:
         codes = ids.get_indexer(pd.Index(frame["customer_id"])).astype(np.int64)
-        coded.append(
-            pd.concat([pd.Series(codes, frame.index, name="customer"), frame.drop(columns="customer_id")], axis=1)
-        )
-    return coded
+        own = pd.Series(codes, frame.index, name="customer")
+        return pd.concat([own, frame.drop(columns="customer_id")], axis=1)
+
+    if beside is None:
+        return code(rows), code(active), None
+    return code(rows), code(active), code(beside).sort_values(["initiative", "customer", "period"], ignore_index=True)
+
+
+def _pilot(rows: Frame | None, declared: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame | None:
+    """Fetch the rows of pilots, ``customer_id`` and types as in the panel."""
+    if rows is None:
+        return None
+    found = _collect(rows.drop("exposed_on"), ["initiative", "customer_id", "period"])
+    if found.empty:
+        return None
+    for metric in metrics:
+        found[f"{metric}_answers"] = found[f"{metric}_answers"].fillna(0)
+    own = ["customer_id", *PILOT_COLUMNS]
+    typed = _typed(found.drop(columns=own), declared)
+    typed.insert(0, "customer_id", found["customer_id"])
+    typed["initiative"] = found["initiative"].astype(str).astype("category")
+    typed["arm"] = pd.Categorical(found["arm"].astype(str), categories=["treated", "control"])
+    return typed.assign(exposed=found["exposed"].astype(np.int64), treated_later=found["treated_later"].astype(float))
+
+
+def _events(tables: Tables, period: periods.Period) -> pd.DataFrame:
+    """Which events of the declared calendar fall in which periods: ``period, event, days``."""
+    found: list[tuple[int, str, int]] = []
+    for event in tables.config.calendar:
+        length = (event.ends_on - event.starts_on).days + 1
+        first, last = (periods.containing(day, period) for day in (event.starts_on, event.ends_on))
+        for index in range(first, last + 1):
+            start, end = periods.start(index, period), periods.end(index, period)
+            days = (min(end, event.ends_on) - max(start, event.starts_on)).days + 1
+            if 2 * days >= min(length, (end - start).days + 1):
+                found.append((index, event.label, days))
+    table = pd.DataFrame(found, columns=["period", "event", "days"]).astype({"period": np.int64, "days": np.int64})
+    summed: pd.DataFrame = table.groupby(["period", "event"], as_index=False).sum()
+    return summed
 
 
 def _count(frame: Frame, columns: Sequence[str]) -> int:
@@ -785,7 +936,7 @@ def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
     for metric in metrics:
         active[f"last_{metric}"] = latest[metric].reindex(at_end.loc[still, "customer_id"]).to_numpy()
         active[f"{metric}_age"] = np.where(active[f"last_{metric}"].notna(), 1.0, np.nan)
-    rows, active = _coded(rows, active)
+    rows, active, _ = _coded(rows, active)
     read = _row_count(surveys)
     silent = read - _row_count(answered)
     kept = int(rows[[f"{metric}_answers" for metric in metrics]].to_numpy().sum())

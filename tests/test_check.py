@@ -493,6 +493,33 @@ YAML: list[tuple[str, str, str, str]] = [
     ("not yaml", "tables: {surveys: [", "", "line 1"),
     ("key twice", "currency: VND\ncurrency: USD", "", "line 2: the key currency is written twice"),
     ("no keys", "- VND", "", "keys and values"),
+    ("experiments as one word", "experiments: SK001", "experiments", "for example [SK001]"),
+    ("experiment twice", "experiments: [1, 2, 1]", "experiments", "1 is written twice"),
+    ("event without an end", "calendar: [{name: Tet, starts_on: 2026-02-10}]", "calendar.0.ends_on", "required"),
+    (
+        "event that ends first",
+        "calendar: [{name: Tet, starts_on: 2026-02-10, ends_on: 2026-02-01}]",
+        "calendar.0",
+        "2026-02-01 lies before 2026-02-10",
+    ),
+    (
+        "unknown key of an event",
+        "calendar: [{name: Tet, start_on: 2026-02-10, starts_on: 2026-02-10, ends_on: 2026-02-24}]",
+        "calendar.0.start_on",
+        "did you mean starts_on?",
+    ),
+    (
+        "event called none",
+        "calendar: [{name: None, starts_on: 2026-02-10, ends_on: 2026-02-24}]",
+        "calendar.0.name",
+        "another name",
+    ),
+    (
+        "event twice",
+        "calendar: [&a {name: Tet, starts_on: 2026-02-10, ends_on: 2026-02-24}, *a]",
+        "calendar",
+        "Tet is written twice",
+    ),
     ("horizon without rate", "value: {horizon_months: 36}", "value.annual_discount_rate", "required"),
 ]
 

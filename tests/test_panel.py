@@ -73,8 +73,9 @@ def row(panel: Panel, customer: int, period: str) -> pd.Series:
 
 
 def assert_same(one: Panel, other: Panel) -> None:
-    """Rows, base, active and accounting agree; averages may differ by the order of summation only."""
-    for name in ("rows", "base", "active", "accounting"):
+    """Rows, base, active, accounting and pilot agree; averages may differ by the order of summation only."""
+    assert (one.pilot is None) == (other.pilot is None)
+    for name in ("rows", "base", "active", "accounting", *(() if one.pilot is None else ("pilot",))):
         # 1e-12: running sums of money rounded to four digits, in double precision
         pd.testing.assert_frame_equal(getattr(one, name), getattr(other, name), rtol=1e-12, atol=1e-12)
     assert (one.last_period, one.timing, one.metrics, one.outcomes) == (
@@ -111,6 +112,111 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Tables:
 def panel(shop: Tables) -> Panel:
     """Its quarterly panel."""
     return build_panel(shop)
+
+
+# Pilots and events
+
+EXPOSURES = """initiative_id,customer_id,exposed_on,arm
+P1,A,2025-05-01,treated
+P1,B,2025-05-01,control
+P1,B,2025-08-01,treated
+P2,A,2025-07-01,treated
+P2,C,2025-07-01,
+P3,A,2025-05-01,treated
+P3,A,2025-05-01,control
+P3,B,2025-05-01,treated
+P3,C,2025-05-10,control
+"""
+PILOT_SURVEYS = SURVEYS + "R6,A,nps,1,2025-04-30\nR7,A,nps,8,2025-05-01\nR8,A,nps,6,2025-06-30\n"
+
+
+def test_pilot_holds_all_customers_of_initiatives_with_both_arms(tmp_path: Path) -> None:
+    """A, treated, and B, a control of P1 who is treated later and leaves in 2025Q3; C was gone before a row could begin."""
+    tables = read(tmp_path / "shop", exposures=EXPOSURES, surveys=PILOT_SURVEYS)
+    panel = build_panel(tables)
+    assert panel.pilot is not None
+    assert list(panel.pilot["initiative"].cat.categories) == ["P1", "P3"]  # P2 has no control
+    own = panel.pilot[panel.pilot["initiative"] == "P1"].set_index(["customer", "period"])
+    first, last = periods.index("2025Q1"), periods.index("2025Q3")
+    assert list(own.index) == [*((0, index) for index in range(first, last + 1)), (1, first), (1, first + 1)]
+    assert own.loc[0, "arm"].tolist() == ["treated"] * 3
+    assert own.loc[1, "arm"].tolist() == ["control"] * 2
+    assert own.loc[1, "treated_later"].tolist() == [1.0] * 2
+    assert (own["exposed"] == periods.index("2025Q2")).all()
+    assert own.loc[(1, first + 1), "retained"] == 0
+    # of the answers 1, 8 and 6 of A in 2025Q2 the first was given before the exposure
+    assert own.loc[(0, first + 1), ["nps", "nps_answers"]].tolist() == [7.0, 2]
+    assert row(panel, 0, "2025Q2")["nps"] == 5.0
+    assert own.loc[(0, first), "nps"] == row(panel, 0, "2025Q1")["nps"]
+    same = ["retained", "orders", "margin", "orders_now", "log_tenure", "periods_since_order"]
+    assert own.loc[(0, first), same].tolist() == row(panel, 0, "2025Q1")[same].tolist()
+    assert set(panel.pilot.loc[panel.pilot["initiative"] == "P3", "customer"]) == {1}  # A was in both arms on one day
+    assert_same(panel, build_panel(tables.collect()))
+
+
+def test_customers_of_a_pilot_who_never_answered_have_codes_of_their_own(tmp_path: Path) -> None:
+    """D never answered and left; the codes of the others are those of the panel without a pilot."""
+    customers = CUSTOMERS + "0D,2024-12-01,2025-11-01\n"
+    exposures = "initiative_id,customer_id,exposed_on,arm\n1,0D,2025-05-01,control\n1,A,2025-05-01,treated\n"
+    plain = build_panel(read(tmp_path / "plain", customers=customers))
+    panel = build_panel(read(tmp_path / "pilot", customers=customers, exposures=exposures))
+    assert plain.pilot is None
+    assert panel.pilot is not None
+    pd.testing.assert_frame_equal(panel.rows, plain.rows)
+    pd.testing.assert_frame_equal(panel.active, plain.active)
+    assert set(panel.pilot["customer"]) == {0, 3}
+    assert panel.pilot["nps_answers"].tolist() == [2, 0, 0, 0, 0, 0]
+
+
+def test_declared_experiments_must_be_known(tmp_path: Path) -> None:
+    declared = CONTRACT | {"experiments": ["P1"]}
+    assert build_panel(read(tmp_path / "known", config=declared, exposures=EXPOSURES)).experiments == ("P1",)
+    with pytest.raises(InputError, match=r"P9 is not there\. It knows P1, P2, P3"):
+        build_panel(read(tmp_path / "unknown", config=CONTRACT | {"experiments": ["P1", "P9"]}, exposures=EXPOSURES))
+    with pytest.raises(InputError, match="there is no such table"):
+        build_panel(read(tmp_path / "none", config=declared))
+
+
+def test_a_control_named_like_a_column_of_pilots_is_refused_beside_exposures_only(tmp_path: Path) -> None:
+    customers, config = with_column("arm", ("x", "y", "x")), CONTRACT | {"controls": ["arm"]}
+    assert "arm" in build_panel(read(tmp_path / "plain", customers=customers, config=config)).rows
+    with pytest.raises(InputError, match="name of a column of the panel; arm has"):
+        build_panel(read(tmp_path / "pilot", customers=customers, config=config, exposures=EXPOSURES))
+
+
+def test_customers_of_a_pilot_are_looked_at_beyond_the_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a base of every second customer (A and C) B, who did not answer, is still in the pilot; with a pilot of one, A is."""
+    monkeypatch.setattr("cxroi.panel.BASE_CUSTOMERS", 2)
+    silent = "".join(f"{line}\n" for line in SURVEYS.splitlines() if ",B," not in line)
+    panel = build_panel(read(tmp_path / "shop", exposures=EXPOSURES, surveys=silent))
+    assert panel.pilot is not None
+    assert set(panel.pilot.loc[panel.pilot["initiative"] == "P1", "customer"]) == {0, 2}
+    assert set(panel.rows["customer"]) == {0, 1}
+    monkeypatch.setattr("cxroi.panel.PILOT_CUSTOMERS", 2)
+    fewer = build_panel(read(tmp_path / "few", exposures=EXPOSURES, surveys=silent))
+    assert fewer.pilot is not None
+    assert set(fewer.pilot["customer"]) == {0}
+
+
+@pytest.mark.parametrize(
+    ("period", "expected"),
+    [
+        ("quarter", [("2025Q4", "sale", 45), ("2026Q1", "Tết", 15)]),
+        # November has 14 of the sale's 45 days, January 5 of Tết's 15: neither half of the event nor of the month
+        ("month", [("2025-12", "sale", 31), ("2026-02", "Tết", 10)]),
+    ],
+)
+def test_events_belong_to_the_periods_that_hold_most_of_them(
+    tmp_path: Path, period: periods.Period, expected: list[tuple[str, str, int]]
+) -> None:
+    calendar = [
+        {"name": "Tết 2026", "starts_on": "2026-01-27", "ends_on": "2026-02-10", "kind": "Tết"},
+        {"name": "sale", "starts_on": "2025-11-17", "ends_on": "2025-12-31"},
+    ]
+    panel = build_panel(read(tmp_path / "shop", config=CONTRACT | {"calendar": calendar}), period=period)
+    found = [(periods.label(one.period, period), one.event, one.days) for one in panel.events.itertuples()]
+    assert found == expected
+    assert build_panel(read(tmp_path / "none")).events.empty
 
 
 # One definition, two engines

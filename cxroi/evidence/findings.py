@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from cxroi.errors import InputError
+from cxroi.evidence.calendar import ByEvent, by_event
 from cxroi.evidence.clustering import clustering_checks
 from cxroi.evidence.nonresponse import nonresponse_bounds
+from cxroi.evidence.pilot import Pilot, agreement_checks, pilot_linkages
 from cxroi.evidence.segments import SegmentLinkages, segment_checks, segment_linkages
 from cxroi.evidence.sensitivity import Sensitivity, sensitivity, sensitivity_checks
 from cxroi.evidence.shape import Shape, satisfaction_shape
@@ -53,7 +55,10 @@ class Findings:
     segments : SegmentLinkages
     shape : Shape or None
     curves : dict of str to SpecificationCurve
-        These four of the company's first score only, the one that value and case rest on.
+    pilot : Pilot or None
+    calendar : ByEvent or None
+        These six of the company's first score only, the one that value and case rest on; the last two where there is a pilot with two
+        arms, or a calendar of events.
     """
 
     exposure: str
@@ -63,15 +68,21 @@ class Findings:
     segments: SegmentLinkages
     shape: Shape | None
     curves: dict[str, SpecificationCurve]
+    pilot: Pilot | None = None
+    calendar: ByEvent | None = None
 
     def tidy(self) -> pd.DataFrame:
         """Rows in the columns of ``estimates.csv`` (without ``headline``), under estimands of their own.
 
         ``robustness_value``, ``e_value`` and their ``…_interval`` and ``…_limit``; ``ame_tilt`` (ends of the estimate were those
         with higher answers to answer more, or less, than is seen); ``ame_below`` and ``ame_above`` (losses
-        against gains, single answers); ``ame`` by segment, partially pooled; ``specification_median`` (with the 5-95 % range of the curve).
+        against gains, single answers); ``ame`` by segment, partially pooled, and by event of the calendar; ``specification_median`` (with
+        the 5-95 % range of the curve); ``pilot_lift`` (of the score: its ``outcome`` is the score), ``pilot_difference``, ``pilot_ame``
+        by initiative.
         """
         rows = [row for outcome, linkage in self.headline.items() for row in self._rows(outcome, linkage)]
+        if self.pilot is not None:
+            rows += [{"exposure": self.exposure, **row} for row in _of_pilot(self.pilot)]
         return pd.DataFrame(rows, columns=list(ROW_COLUMNS))
 
     def _rows(self, outcome: str, linkage: Linkage) -> list[dict[str, object]]:
@@ -98,6 +109,9 @@ class Findings:
         cells = self.segments.cells
         if len(cells):
             rows += [common | row for row in _cells(cells[(cells["outcome"] == outcome) & ~cells["suppressed"]])]
+        if self.calendar is not None:
+            periods = self.calendar.cells[self.calendar.cells["outcome"] == outcome]
+            rows += [common | row for row in _events(periods)]
         curve = self.curves.get(outcome)
         if curve is not None:
             row = curve.glance().iloc[0]
@@ -115,6 +129,9 @@ class Findings:
         parts += [curve.checks().assign(outcome=outcome) for outcome, curve in self.curves.items()]
         parts += [segment_checks(self.segments)] if len(self.segments.cells) else []
         parts += [self.shape.checks()] if self.shape is not None else []
+        if self.pilot is not None:
+            parts += [self.pilot.checks(), agreement_checks(self.pilot, self.headline)]
+        parts += [self.calendar.checks()] if self.calendar is not None else []
         columns = ["outcome", "exposure", "name", "verdict", "number", "advice"]
         known = [part for part in parts if len(part)]
         if not known:
@@ -147,6 +164,8 @@ def gather(panel: Panel, found: Mapping[tuple[str, str], Linkage | str], exposur
         if isinstance(adjusted.get((outcome, "adjusted")), Linkage):
             with suppress(InputError):  # a company too small for a curve still has its estimates
                 curves[outcome] = specification_curve(panel, exposure, outcome, linkages=adjusted, most_rows=CURVE_ROWS)
+    pilot = pilot_linkages(panel, exposure) if is_first else ""
+    calendar = by_event(panel, looked_at.values())
     return Findings(
         exposure=exposure,
         headline=headline,
@@ -155,6 +174,8 @@ def gather(panel: Panel, found: Mapping[tuple[str, str], Linkage | str], exposur
         segments=segment_linkages(panel, looked_at.values()),
         shape=satisfaction_shape(panel, exposure, linkages=adjusted) if looked_at else None,
         curves=curves,
+        pilot=None if isinstance(pilot, str) else pilot,
+        calendar=None if isinstance(calendar, str) else calendar,
     )
 
 
@@ -197,3 +218,26 @@ def _cells(cells: pd.DataFrame) -> list[dict[str, object]]:
         }
         for _, row in cells.iterrows()
     ]
+
+
+def _events(cells: pd.DataFrame) -> list[dict[str, object]]:
+    return [
+        {
+            "estimand": "ame",
+            "segment": f"calendar={row['event']}",
+            **{name: row[name] for name in ("estimate", "std_error", "conf_low", "conf_high")},
+            "n_obs": row["n_obs"],
+            "n_clusters": row["customers"],
+        }
+        for row in cells.to_dict("records")
+    ]
+
+
+def _of_pilot(pilot: Pilot) -> list[dict[str, object]]:
+    """Rows of a pilot; the reason stands in ``method`` where there is no figure."""
+    kept = pilot.estimates[[name for name in ROW_COLUMNS if name in pilot.estimates]].astype(object)
+    methods = [f"not estimated: {reason}" if reason else "pilot" for reason in pilot.estimates["reason"]]
+    known = pilot.estimates["reason"] == ""
+    kept["evidence"] = kept["evidence"].where(known, None)
+    named = kept.assign(method=methods, segment=[f"initiative={name}" for name in pilot.estimates["initiative"]])
+    return [{str(name): value for name, value in row.items()} for row in named.to_dict("records")]

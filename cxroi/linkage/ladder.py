@@ -36,6 +36,33 @@ def grade(method: str, timing: Timing, *, placebo_passes: bool = True) -> Rung:
     return "within_customer" if method == "within" else "adjusted"
 
 
+def grade_pilot(*, by_lot: bool, comparable: bool, differenced: bool) -> Rung:
+    """Rung of a comparison of customers whom an initiative reached with customers whom it did not.
+
+    Parameters
+    ----------
+    by_lot : bool
+        Whether it is declared that lots decided who was reached.
+    comparable : bool
+        Whether the checks that the comparison rests on let it stand: by lot that the arms were balanced at the start, else also
+        that both had moved alike before it; where answers enter, that both arms answered alike.
+    differenced : bool
+        Whether each customer's outcome is set against the own outcome before. Staying cannot be: whoever is compared had stayed.
+
+    Examples
+    --------
+    >>> grade_pilot(by_lot=True, comparable=True, differenced=False), grade_pilot(by_lot=True, comparable=False, differenced=False)
+    ('experiment', 'association')
+    >>> grade_pilot(by_lot=False, comparable=True, differenced=True), grade_pilot(by_lot=False, comparable=True, differenced=False)
+    ('quasi_experiment', 'adjusted')
+    """
+    if not comparable:
+        return "association"
+    if by_lot:
+        return "experiment"
+    return "quasi_experiment" if differenced else "adjusted"
+
+
 def can_lead(within: tuple[float, float], calibrated: float) -> bool:
     """Whether the comparison within customers is precise enough to lead: it could see a figure half as large as the calibrated one.
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
+from cxroi import periods
+from cxroi.evidence.calendar import ByEvent
 from cxroi.evidence.contest import Contest
+from cxroi.evidence.pilot import Pilot
 from cxroi.evidence.segments import DISCOVERY_RATE
 from cxroi.evidence.sensitivity import Sensitivity, e_value, e_value_limit, sensitivity_checks
 from cxroi.language import EVIDENCE, Language
@@ -14,11 +20,19 @@ from cxroi.linkage.ladder import CRITICAL
 from cxroi.report import evidence_views, readings, results, show
 from cxroi.report.evidence_results import OUTCOMES, Evidence, why_not_higher
 from cxroi.report.readings import Sentences, between
-from cxroi.report.show import Words
+from cxroi.report.show import Shown, Words
 from cxroi.value import CustomerValue
 from cxroi.value.red_team import RedTeam
 
+Row = Mapping[Hashable, Any]
 NOTED = 4  # names of checks that a sentence lists
+SEEN = 2.8  # standard errors; 1.96 + 0.84: what is told from nothing with 80 % power at a two-sided level of 5 %
+
+
+def under(shown: Shown, sentences: Sentences) -> Shown:
+    """Something shown, and below it what is read in it."""
+    words = show.text(sentences)
+    return Shown(shown.html + words.html, "\n".join(part for part in (shown.text, words.text) if part))
 
 
 def answer(found: Evidence, *, language: Language) -> Sentences:
@@ -50,6 +64,7 @@ def overturned(found: Evidence, *, language: Language) -> str:
     ends = found.leading.marginal_effect()[["conf_low", "conf_high"]].to_numpy(dtype=float)[0]
     if ends[0] <= 0 <= ends[1]:
         return language.text("nb.sure.overturned_open")
+    frame = frame[~frame["check"].isin(evidence_views.OF_THE_PILOT)]
     for verdict in ("fail", "warn"):
         names = frame[frame["verdict"] == verdict]["check"]
         if len(names):
@@ -69,6 +84,8 @@ def ladder(found: Evidence, *, language: Language) -> Sentences:
     low, high = float(frame["estimate"].min()), float(frame["estimate"].max())
     key = "agree" if low > 0 or high < 0 else "disagree"
     words = {"number": language.number(len(frame)), "interval": between(low, high, unit, language)}
+    if not isinstance(found.pilot, str):
+        lines.append(language.text("nb.pilot.beside"))
     return [*lines, *([language.text(f"nb.sure.{key}", **words)] if len(frame) > 1 else [])]
 
 
@@ -124,6 +141,101 @@ def placebo(found: Evidence, *, language: Language) -> Sentences:
         "n": language.number(tested.n_obs),
     }
     return [language.text(f"nb.sure.placebo_{'passes' if tested.passes else 'fails'}", **words)]
+
+
+def pilot(found: Evidence, *, language: Language) -> Sentences:
+    """What each pilot shows of the score, of the first outcome, and beside the leading figure; words follow the grade."""
+    if isinstance(found.pilot, str):
+        return []
+    sizes = found.pilot.sizes.to_dict("records")
+    return [line for size in sizes for line in _of_initiative(found, found.pilot, size, language)]
+
+
+def _of_initiative(found: Evidence, pilots: Pilot, size: Row, language: Language) -> Sentences:
+    name = str(size["initiative"])
+    start = language.period(periods.label(int(size["started"]), found.estimates.panel.period))
+    counts = {arm: language.number(size[arm]) for arm in ("treated", "control")}
+    title = evidence_views.initiative(found, name)
+    lines = [language.text(f"nb.pilot.reached_{size['design']}", start=start, name=title, **counts)]
+    rows = pilots.estimates[pilots.estimates["initiative"] == name]
+    for row in rows[rows["outcome"].isin([found.exposure, found.outcome])].to_dict("records"):
+        if row["estimand"] == "pilot_ame":
+            lines.append(_beside_headline(found, row, language))
+        else:
+            lines.append(_difference_of(row, language))
+    if size["design"] == "rollout" and found.outcome == "retained":
+        lines.append(language.text("nb.pilot.no_before"))
+    checks = pilots.checks()
+    against = checks[(checks["initiative"] == name) & (checks["verdict"] != "pass")]["name"]
+    if len(against):
+        listed = [show.said(each, language) for each in dict.fromkeys(against)]
+        lines.append(language.text("nb.pilot.against", names=", ".join(listed)))
+    return lines
+
+
+def _difference_of(row: Row, language: Language) -> str:
+    """Treated less control in words: brought from a quasi-experiment on, else goes with; or open."""
+    of = str(row["estimand"]).removeprefix("pilot_")
+    name = show.said(str(row["outcome"]), language)
+    if row["reason"]:
+        return language.text("nb.pilot.none", name=name, reason=show.said(str(row["reason"]), language))
+    unit, size = str(row["unit"]), float(row["estimate"])
+    words = {
+        "name": name,
+        "size": _signed(size, unit, language),
+        "interval": _ends(float(row["conf_low"]), float(row["conf_high"]), unit, language),
+    }
+    if row["conf_low"] <= 0 <= row["conf_high"]:
+        seen = _in_words(SEEN * float(row["std_error"]), unit, language)
+        return language.text(f"nb.pilot.open_{of}", seen=seen, **words)
+    earned = "brought" if row["evidence"] in evidence_views.BEYOND_OBSERVATION else "goes"
+    return language.text(f"nb.pilot.{earned}_{of}", **words)
+
+
+def _beside_headline(found: Evidence, row: Row, language: Language) -> str:
+    if row["reason"]:
+        return language.text("nb.pilot.unbounded")
+    unit = str(row["unit"])
+    words = {
+        "size": show.in_words(float(row["estimate"]), unit, language),
+        "interval": between(float(row["conf_low"]), float(row["conf_high"]), unit, language),
+    }
+    judged = found.agreement
+    judged = judged[(judged["initiative"] == row["initiative"]) & (judged["outcome"] == row["outcome"])]
+    if judged.empty or isinstance(found.leading, str):
+        return language.text("nb.pilot.point", **words)
+    words["headline"] = show.in_words(found.leading.effect.estimate, unit, language)
+    return language.text(f"nb.pilot.point_{judged['verdict'].iloc[0]}", **words)
+
+
+def _signed(x: float, unit: str, language: Language) -> str:
+    return ("+" if x > 0 else "−") + _in_words(abs(x), unit, language)
+
+
+def _in_words(x: float, unit: str, language: Language) -> str:
+    return language.points(x, 2) if unit == "points" else show.in_words(x, unit, language)
+
+
+def _ends(low: float, high: float, unit: str, language: Language) -> str:
+    return language.interval(low, high, "points", 2) if unit == "points" else between(low, high, unit, language)
+
+
+def events(found: Evidence, *, language: Language) -> Sentences:
+    """Whether a point goes with another change in periods with an event, and whether the figure rests on those periods."""
+    if not isinstance(found.calendar, ByEvent):
+        return []
+    checks = found.calendar.checks()
+    cells = found.calendar.cells
+    names = ", ".join(dict.fromkeys(cells[cells["q_value"].notna()]["event"]))
+    failed = checks[checks["verdict"] != "pass"]
+    differs = [
+        show.said(str(each), language) for each in failed[failed["name"] == "same with and without events"]["outcome"]
+    ]
+    turned = [show.said(str(each), language) for each in failed[failed["name"] == "sign without events"]["outcome"]]
+    lines = [language.text("nb.calendar.differ", names=names, outcomes=", ".join(differs))] if differs else []
+    lines = lines or [language.text("nb.calendar.alike", names=names)]
+    lines += [language.text("nb.calendar.hinges", outcomes=", ".join(turned))] if turned else []
+    return [*lines, language.text("nb.calendar.season")]
 
 
 def confounders(found: Evidence, *, language: Language) -> Sentences:

@@ -9,10 +9,12 @@ from typing import TypeVar
 import pandas as pd
 
 from cxroi.errors import InputError
+from cxroi.evidence.calendar import ByEvent, by_event
 from cxroi.evidence.clustering import clustering_checks
 from cxroi.evidence.contest import FEWEST_ROWS, Contest, metric_contest
 from cxroi.evidence.findings import CURVE_ROWS
 from cxroi.evidence.nonresponse import NonResponse, nonresponse, nonresponse_bounds
+from cxroi.evidence.pilot import Pilot, agreement_checks, pilot_linkages
 from cxroi.evidence.regression_to_mean import RegressionToMean, regression_to_mean
 from cxroi.evidence.segments import SegmentLinkages, segment_linkages
 from cxroi.evidence.sensitivity import Sensitivity, sensitivity
@@ -53,6 +55,14 @@ class Evidence:
     bounds : DataFrame or str
         Of the first outcome, under answering that depends on what nobody sees.
     shape, segments, contest, regression : results or str
+    pilot : Pilot or str
+        Every initiative with a treated and a control arm.
+    agreement : DataFrame
+        Checks of the headline figures against the pilots' (``cxroi.evidence.pilot.agreement_checks``).
+    initiatives : mapping of str to str
+        Name of each initiative by its id.
+    calendar : ByEvent or str
+        Outcomes in periods with and without events.
     """
 
     estimates: Estimates
@@ -68,6 +78,10 @@ class Evidence:
     segments: SegmentLinkages | str
     contest: Contest | str
     regression: RegressionToMean | str
+    pilot: Pilot | str
+    agreement: pd.DataFrame
+    initiatives: Mapping[str, str]
+    calendar: ByEvent | str
 
     @property
     def leading(self) -> Linkage | str:
@@ -87,6 +101,8 @@ def gather(tables: Tables, estimates: Estimates) -> Evidence:
         _tried(lambda: nonresponse(tables, panel, exposure), results.NO_ANSWERS) if exposure else results.NO_ANSWERS
     )
     fitted = [each for each in headline.values() if isinstance(each, Linkage)]
+    pilot = pilot_linkages(panel, exposure)
+    leads = {name: each for name, each in headline.items() if isinstance(each, Linkage)}
 
     def curve(name: str) -> SpecificationCurve | str:
         own = headline[name]
@@ -110,6 +126,10 @@ def gather(tables: Tables, estimates: Estimates) -> Evidence:
         segments=_segments(estimates, fitted, str(leading)),
         contest=_contest(estimates, str(leading)),
         regression=regression_to_mean(panel, exposure) if exposure else results.NO_ANSWERS,
+        pilot=pilot,
+        agreement=pd.DataFrame() if isinstance(pilot, str) else agreement_checks(pilot, leads),
+        initiatives=_initiatives(tables),
+        calendar=by_event(panel, fitted) if fitted or panel.events.empty else str(leading),
     )
 
 
@@ -143,6 +163,14 @@ def _segments(estimates: Estimates, fitted: list[Linkage], reason: str) -> Segme
         return reason
     found = segment_linkages(estimates.panel, fitted)
     return found if len(found.cells) else NO_SEGMENTS
+
+
+def _initiatives(tables: Tables) -> dict[str, str]:
+    """Name of each initiative by its id as text."""
+    if tables.initiatives is None:
+        return {}
+    table = tables.initiatives.select("initiative_id", "name").collect()
+    return {str(key): str(name) for key, name in zip(table["initiative_id"], table["name"], strict=True)}
 
 
 def _contest(estimates: Estimates, reason: str) -> Contest | str:

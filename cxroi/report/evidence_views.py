@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cxroi.evidence.calendar import ByEvent
 from cxroi.evidence.contest import FALSE_DISCOVERIES, contest_checks
 from cxroi.evidence.nonresponse import NonResponse, nonresponse_checks
 from cxroi.evidence.regression_to_mean import regression_to_mean_checks
-from cxroi.evidence.segments import segment_checks
+from cxroi.evidence.segments import DISCOVERY_RATE, segment_checks
 from cxroi.evidence.sensitivity import sensitivity_checks
 from cxroi.evidence.shape import shape_checks
 from cxroi.evidence.specification import SpecificationCurve, specification_checks
@@ -54,14 +55,98 @@ def ladder(found: Evidence, *, language: Language) -> pd.DataFrame | str:
     rows = frame[["evidence", "method", "estimate", "conf_low", "conf_high", "unit", "headline"]]
     keys = [method if method in METHODS else "firth" for method in rows["method"]]
     rows = rows.assign(advice=[language.text(f"nb.sure.method_{key}") for key in keys])
+    piloted = _per_point(found, language)
     above = [
         {"evidence": rung, "method": "", "headline": False, "advice": language.text(f"nb.sure.method_{rung}")}
         for rung in BEYOND_OBSERVATION
+        if rung not in {each["evidence"] for each in piloted}
     ]
-    table = pd.concat([rows.astype(object), pd.DataFrame(above).astype(object)], ignore_index=True)
+    beyond = sorted([*piloted, *above], key=lambda each: EVIDENCE.index(str(each["evidence"])))
+    table = pd.concat([rows.astype(object), pd.DataFrame(beyond).astype(object)], ignore_index=True)
     table["headline"] = [language.text("nb.sure.leads") if leads else "" for leads in table["headline"]]
     numbers = ["estimate", "conf_low", "conf_high"]
     return table.assign(unit=table["unit"].fillna("")).astype(dict.fromkeys(numbers, float))
+
+
+def _per_point(found: Evidence, language: Language) -> list[dict[str, object]]:
+    """What each pilot shows of the first outcome per point, as rows of the ladder."""
+    if isinstance(found.pilot, str):
+        return []
+    designs = dict(zip(found.pilot.sizes["initiative"], found.pilot.sizes["design"], strict=True))
+    rows: list[dict[str, object]] = []
+    for each in _points(found).to_dict("records"):
+        key = "unclear" if each["reason"] else designs[each["initiative"]]
+        advice = language.text(f"nb.pilot.method_{key}", name=initiative(found, each["initiative"]))
+        kept = {name: each[name] for name in ("evidence", "estimate", "conf_low", "conf_high", "unit")}
+        rows.append({**kept, "method": "pilot", "headline": False, "advice": advice})
+    return rows
+
+
+def _points(found: Evidence) -> pd.DataFrame:
+    """Rows of pilots on the first outcome per point."""
+    if isinstance(found.pilot, str):
+        return pd.DataFrame()
+    table = found.pilot.estimates
+    return table[(table["outcome"] == found.outcome) & (table["estimand"] == "pilot_ame")]
+
+
+def comparisons(found: Evidence) -> pd.DataFrame | str:
+    """As ``effects``, and below them what each pilot shows per point."""
+    frame = effects(found)
+    if isinstance(frame, str) or isinstance(found.pilot, str):
+        return frame
+    rows = _points(found).query("reason == ''")
+    rows = rows.assign(estimand="ame", method="pilot", exposure=found.exposure, headline=False)
+    kept = [name for name in frame.columns if name in rows]
+    return pd.concat([frame, rows[kept]], ignore_index=True) if len(rows) else frame
+
+
+def pilot(found: Evidence, *, language: Language) -> pd.DataFrame | str:
+    """What each pilot shows: ``initiative, what, estimate, conf_low, conf_high, unit, n_clusters, evidence, advice``.
+
+    First the score, then each outcome: treated less control, and per point of the score.
+    """
+    if isinstance(found.pilot, str):
+        return found.pilot
+    rows = found.pilot.estimates
+    what = [
+        language.text(f"nb.pilot.{estimand}", name=show.said(outcome, language))
+        for estimand, outcome in zip(rows["estimand"], rows["outcome"], strict=True)
+    ]
+    names = [initiative(found, name) for name in rows["initiative"]]
+    table = rows.assign(initiative=names, what=what, advice=rows["reason"])
+    if not (rows["reason"] != "").any():
+        table = table.drop(columns="advice")
+    kept = ("initiative", "what", "estimate", "conf_low", "conf_high", "unit", "n_clusters", "evidence", "advice")
+    return table[[name for name in kept if name in table]].reset_index(drop=True)
+
+
+def initiative(found: Evidence, name: object) -> str:
+    """Name of an initiative as the company knows it."""
+    return found.initiatives.get(str(name), str(name))
+
+
+def events(found: Evidence, *, language: Language) -> pd.DataFrame | str:
+    """The figures per point in outcome periods with each event and without any.
+
+    Columns ``outcome, event, periods, estimate, conf_low, conf_high, unit, n_obs, advice``.
+    """
+    if not isinstance(found.calendar, ByEvent):
+        return found.calendar
+    cells = found.calendar.cells
+    units = {name: str(each.marginal_effect()["unit"].iloc[0]) for name, each in _fitted(found).items()}
+    none = cells["q_value"].isna().to_numpy()
+    differs = (cells["q_value"] < DISCOVERY_RATE).to_numpy()
+    words = {key: language.text(f"nb.calendar.{key}") for key in ("differs", "open", "none")}
+    advice = np.where(none, "", np.where(differs, words["differs"], words["open"]))
+    named = np.where(none, words["none"], cells["event"])
+    table = cells.assign(event=named, unit=cells["outcome"].map(units), advice=advice)
+    kept = ["outcome", "event", "periods", "estimate", "conf_low", "conf_high", "unit", "n_obs", "advice"]
+    return table[kept].reset_index(drop=True)
+
+
+def _fitted(found: Evidence) -> dict[str, Linkage]:
+    return {name: each for name, each in found.headline.items() if isinstance(each, Linkage)}
 
 
 def rung(found: Evidence) -> int:
@@ -118,6 +203,15 @@ def _asked(found: Evidence, leading: Linkage) -> Iterator[Row]:
         yield from _rows(segment_checks(found.segments))
     if not isinstance(found.regression, str):
         yield from _rows(regression_to_mean_checks(found.regression))
+    if not isinstance(found.pilot, str):
+        several = len(found.pilot.sizes) > 1
+        for table in (found.pilot.checks(), found.agreement):
+            for each in table.to_dict("records"):
+                part = initiative(found, each["initiative"]) if several or not each["outcome"] else str(each["outcome"])
+                yield str(each["name"]), part, str(each["verdict"]), str(each["advice"])
+    if isinstance(found.calendar, ByEvent):
+        for each in found.calendar.checks().to_dict("records"):
+            yield str(each["name"]), str(each["outcome"]), str(each["verdict"]), str(each["advice"])
     if not isinstance(found.contest, str):
         own = contest_checks(found.contest)
         yield from _rows(own[own["name"].str.startswith(f"{found.exposure} ")])
@@ -157,6 +251,16 @@ _NAMES = tuple(
         (r"change of .+", "change at the next answer"),
         (r"(?:retained|orders|margin|revenue) by (?P<part>.+)", "same in every segment"),
     )
+)
+OF_THE_PILOT = (  # these question the pilot, not the leading figure
+    "arms alike at the start",
+    "arms moved alike before",
+    "both arms answer alike",
+    "gone before the start",
+    "left as it began",
+    "assignment kept",
+    "waves with both arms",
+    "lift is clear",
 )
 _OF_THE_EQUATION = (
     "score before outcome",

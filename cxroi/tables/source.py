@@ -405,6 +405,8 @@ def _has_free_order(tree: Any) -> bool:
     # Grouping, joining and set operations give rows in an order that differs from run to run.
     free = {"JOIN", "SET_OPERATION_NODE", "DISTINCT_MODIFIER"}
     return any(
-        node.get("type") in free or node.get("group_expressions") or node.get("aggregate_handling") == "FORCE_AGGREGATES"
+        node.get("type") in free
+        or node.get("group_expressions")
+        or node.get("aggregate_handling") == "FORCE_AGGREGATES"
         for node in _nodes(tree)
     )

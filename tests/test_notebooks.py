@@ -315,6 +315,12 @@ def _without_terms(target: Path) -> None:
     _edit(target, "value:\n  horizon_months: 36\n  annual_discount_rate: 0.12\n", "")
 
 
+def _without_lots(target: Path) -> None:
+    text = (target / "dataset.yaml").read_text(encoding="utf-8")
+    first, last = text.index("calendar:"), text.index("tables:")
+    _edit(target, text[first:last], "")
+
+
 def _perfect_score(target: Path) -> None:
     """Whoever leaves at any time always answered 1, everybody else 10: too good to be true."""
     customers = pd.read_csv(target / "customers.csv")
@@ -336,6 +342,7 @@ _CHANGES: Mapping[str, Callable[[Path], None]] = {
     "without_case": _without_case,
     "without_surveys": _without_surveys,
     "without_terms": _without_terms,
+    "without_lots": _without_lots,
     "perfect_score": _perfect_score,
 }
 
@@ -400,9 +407,17 @@ def _run_here(cells: list[Cell], parameters: Mapping[str, object]) -> dict[str, 
 
 TRIED = {
     "without_case": ("06_case",),
-    "without_terms": ("05_value", "06_case", "08_red_team"),
+    "without_terms": ("05_value", "06_case", "08_red_team", "10_customers"),
     "without_surveys": NAMES,
-    "perfect_score": ("03_retention", "04_purchases", "05_value", "06_case", "07_evidence", "08_red_team"),
+    "perfect_score": (
+        "03_retention",
+        "04_purchases",
+        "05_value",
+        "06_case",
+        "07_evidence",
+        "08_red_team",
+        "10_customers",
+    ),
     "tiny": NAMES,
 }
 
@@ -462,6 +477,31 @@ def test_page_of_doubts_says_the_rung_and_what_speaks_against_the_figure(display
     assert "of 144 ways" not in words["answer"]
     assert "144 figures" in words["choices"]
     assert words["contest"].count("\n") == 9
+
+
+def test_a_pilot_by_lot_stands_beside_the_leading_figure(displayed: Displayed, sample: Path) -> None:
+    words = displayed("07_evidence", dataset=str(sample))
+    (rung,) = [line for line in words["ladder"].splitlines() if line.startswith("experiment | pilot | ")]
+    assert "lots decided who was reached" in rung
+    assert "does not lead by itself" in words["read-ladder"]
+    assert "NPS, pilot: " in words["comparisons"]
+    table = [line for line in words["pilot"].splitlines() if " | " in line]
+    assert len(table) == 1 + 7  # head, score, three outcomes treated less control and per point
+    assert all(line.endswith(" | experiment") for line in table[1:])
+    assert "as declared, lots decided who" in words["pilot"]
+    assert re.search(r"It brought \+0\.\d\d points on NPS", words["pilot"])
+    assert "agrees with the pilot | " in words["checks"]
+    assert "retention | Tết | 2 | " in words["events"]
+    assert "In periods with Tết a point goes with" in words["events"]
+
+
+def test_without_lots_and_calendar_the_page_says_what_is_missing(displayed: Displayed, company: Company) -> None:
+    words = displayed("07_evidence", dataset=str(company("without_lots")))
+    assert "It is not declared that lots decided who" in words["pilot"]
+    assert "that comparison, and the part of margin in it, is adjusted only" in words["pilot"]
+    assert not re.search(r"\| experiment$", words["pilot"], re.MULTILINE)
+    assert "Not reached: needs a pilot in which chance decides who is reached." in words["ladder"]
+    assert words["events"] == "There is no figure here: no calendar of events is declared in dataset.yaml."
 
 
 def test_answers_after_the_outcome_leave_the_lowest_rung(displayed: Displayed, company: Company) -> None:

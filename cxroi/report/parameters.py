@@ -12,13 +12,15 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
 from cxroi import periods
 from cxroi.errors import InputError, InvalidParameters
 
 AS_STATED = -1.0  # a rate that dataset.yaml states
+NOT_STATED = -1.0  # a share that nobody stated
+KINDS_OF_LOYALTY = ("behavioural", "rational", "emotional", "mixed", "none")
 
 
 def _field(default: object, description: str, unit: str, **limits: Any) -> Any:
@@ -45,7 +47,7 @@ class Parameters(BaseModel):
 
 
 class ValueParameters(Parameters):
-    """Parameters of ``05_value`` and ``08_red_team``."""
+    """Parameters of ``05_value``, ``08_red_team`` and ``10_customers``."""
 
     exposure: Literal["nps", "csat", "ces"] = _field("nps", "score that is worth something, nps, csat or ces", "name")
     horizon_months: int = _field(0, "how far value is counted; 0: as dataset.yaml states", "months", ge=0, le=600)
@@ -59,6 +61,55 @@ class ValueParameters(Parameters):
         if rate < 0 and rate != AS_STATED:
             raise ValueError("must be 0 or more, like 0.12 (12% per year), or -1 for the rate that dataset.yaml states")
         return rate
+
+
+class LoyaltyParameters(ValueParameters):
+    """Parameters of ``12_loyalty``."""
+
+    score_gain: float = _field(
+        0.0, "gain in the score whose retention is put under stress; 0: not stated", "points", ge=-100, le=100
+    )
+    price_rise: float = _field(
+        0.0, "shock: what customers pay rises by this share; 0: not stated", "share", ge=-0.9, le=0.9
+    )
+    extra_leaving_source: str = _field("", "where extra_leaving is known from; empty: not stated", "text")
+    extra_leaving: str = _field(
+        "",
+        "shock to convenience: how many more leave, like 'behavioural 0.02 to 0.05, ...' for each kind; empty: not stated",
+        "probability per quarter",
+    )
+
+    @field_validator("extra_leaving")
+    @classmethod
+    def _is_stated(cls, leaving: str, known: ValidationInfo) -> str:
+        if not leaving:
+            return leaving
+        try:
+            leaving_by_kind(leaving)
+        except InputError as error:
+            raise ValueError(str(error).removeprefix("extra_leaving ").rpartition("; got ")[0]) from None
+        if not str(known.data.get("extra_leaving_source", "")).strip():
+            raise ValueError("must come with extra_leaving_source, which says where it is known from")
+        return leaving
+
+
+class GrowthParameters(ValueParameters):
+    """Parameters of ``11_growth``."""
+
+    would_have_come: float = _field(
+        NOT_STATED, "referred customers who would have come anyway; 0 is nobody, -1: not stated", "share", le=1
+    )
+    would_have_come_source: str = _field("", "where that share is from, like: survey of new customers, 2026", "words")
+    earned_channels: str = _field(
+        "", "acquisition channels that count as earned beside the referrals, commas between them", "names"
+    )
+
+    @field_validator("would_have_come")
+    @classmethod
+    def _is_share(cls, share: float) -> float:
+        if share < 0 and share != NOT_STATED:
+            raise ValueError("must lie between 0 and 1, like 0.3 (30%), or be -1 where it is not stated")
+        return share
 
 
 class CaseParameters(Parameters):
@@ -78,6 +129,9 @@ MODELS: Mapping[str, type[Parameters]] = MappingProxyType(
         "06_case": CaseParameters,
         "07_evidence": Parameters,
         "08_red_team": ValueParameters,
+        "10_customers": ValueParameters,
+        "11_growth": GrowthParameters,
+        "12_loyalty": LoyaltyParameters,
     }
 )
 
@@ -113,6 +167,34 @@ lang, seed, case, draws.
     if faults:
         raise InvalidParameters("\n".join(faults))
     return checked
+
+
+def leaving_by_kind(text: str) -> dict[str, tuple[float, float]]:
+    """Low and high of each kind of loyalty from ``behavioural 0.02 to 0.05, rational 0 to 0.01, …``.
+
+    Raises
+    ------
+    InputError
+        If it is not written so, or does not state each kind once, low at most high, both probabilities.
+
+    Examples
+    --------
+    >>> leaving_by_kind("behavioural 0.02 to 0.05, rational 0, emotional 0, mixed 0.01, none 0.01")["behavioural"]
+    (0.02, 0.05)
+    """
+    found = [_LEAVING.fullmatch(part.strip()) for part in text.split(",")]
+    stated = [(each[1], float(each[2]), float(each[3] or each[2])) for each in found if each]
+    if sorted(kind for kind, _, _ in stated) != sorted(KINDS_OF_LOYALTY) or len(stated) < len(found):
+        raise InputError(
+            f"extra_leaving must state each of {', '.join(KINDS_OF_LOYALTY)} once, like 'behavioural 0.02 to 0.05, "
+            f"rational 0 to 0.01, emotional 0 to 0.01, mixed 0.01 to 0.03, none 0.01 to 0.03'; got {text!r}"
+        )
+    if any(not 0 <= low <= high < 1 for _, low, high in stated):
+        raise InputError(f"extra_leaving must hold probabilities below 1, the low one first; got {text!r}")
+    return {kind: (low, high) for kind, low, high in stated}
+
+
+_LEAVING = re.compile(r"([a-z]+) (\d*\.?\d+)(?: to (\d*\.?\d+))?")
 
 
 def assign_parameters(notebooks: list[str], values: Mapping[str, object]) -> dict[str, dict[str, Any]]:

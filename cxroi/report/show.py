@@ -380,7 +380,6 @@ _UNITS: Mapping[str, Write] = MappingProxyType(
         "orders": _precise,
         "ratio per point": _precise,
         "ratio": _mean,
-        "times": _times,
         "per_year": _share,
         "months": _months,
         "points": _mean,
@@ -398,7 +397,7 @@ _COLUMNS: Mapping[Write, str] = MappingProxyType(
         _mean: "orders orders_per_customer score referrals_per_hundred",
         _whole: "year quarter month until_month",
         _months: "horizon_months",
-        _times: "times ltv_to_cac",
+        _times: "times",
     }
 )
 _WRITE: Mapping[str, Write] = MappingProxyType(

@@ -407,7 +407,7 @@ def _run_here(cells: list[Cell], parameters: Mapping[str, object]) -> dict[str, 
 
 TRIED = {
     "without_case": ("06_case",),
-    "without_terms": ("05_value", "06_case", "08_red_team", "10_customers"),
+    "without_terms": ("05_value", "06_case", "08_red_team", "10_customers", "11_growth", "12_loyalty"),
     "without_surveys": NAMES,
     "perfect_score": (
         "03_retention",

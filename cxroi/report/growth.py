@@ -207,7 +207,7 @@ def _costs(tables: Tables, by: str, terms: Terms | None, seed: int) -> Acquisiti
             return found
         valued, column = tables, by
         if by in METRICS:
-            bands = acquisitions._first_bands(tables, by)
+            bands = acquisitions.first_bands(tables, by)
             assert not isinstance(bands, str)
             valued, column = _with_column(tables, bands.rename({"level": FIRST_BAND})), FIRST_BAND
         draws = _new_customer_draws(valued, column, terms, seed)

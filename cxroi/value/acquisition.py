@@ -272,7 +272,7 @@ def _checked(values: Mapping[str, ArrayLike] | pd.DataFrame | None, seed: int | 
 def _levels(tables: Tables, by: str) -> Frame | str:
     """Level of each customer: ``customer_id, level``; or why there is none."""
     if by in BANDS:
-        return _first_bands(tables, by)
+        return first_bands(tables, by)
     columns = tables.customers.collect_schema().names()
     if by not in columns or by in ("customer_id", "account_id", "joined_on", "left_on", "acquisition_cost"):
         if by in ("acquisition_channel", "brand"):
@@ -283,7 +283,7 @@ def _levels(tables: Tables, by: str) -> Frame | str:
     return tables.customers.select("customer_id", level=level)
 
 
-def _first_bands(tables: Tables, exposure: str) -> Frame | str:
+def first_bands(tables: Tables, exposure: str) -> Frame | str:
     """Band of the first answer within three months of joining; mean of several at the same moment."""
     if tables.surveys is None:
         return f"the data have no answers to {exposure}"

@@ -76,7 +76,7 @@ class LevelValue(NamedTuple):
     new_margin: Floats | None
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Tracking:
     """Actual against expected, in the periods that a model was fitted to and in those that were held out.
 
@@ -134,7 +134,7 @@ class Tracking:
         return pd.DataFrame(rows, columns=["name", "verdict", "number", "advice"])
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BaselineValue:
     """Value of the customers active (contract) or ever seen (repurchase) at the end of the data.
 

@@ -41,7 +41,7 @@ DAYS_OF_GRACE = 7
 QUARTERS_OF_A_YEAR = 4
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RetentionModel:
     """A fitted sBG model; a period is one renewal.
 
@@ -417,7 +417,7 @@ def _fit_many(age: Floats, at_risk: Floats, lost: Floats, *, start: tuple[float,
     return at
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ContractCustomers:
     """Customers under contract by quarter of joining and leaving, and what they brought in the last whole year.
 

@@ -8,7 +8,7 @@ fetched has a row per distinct history, so that a likelihood costs as much as th
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import narwhals as nw
@@ -24,7 +24,7 @@ Frame = nw.LazyFrame[Any]
 
 EVERYBODY, NOT_STATED = "all", "(missing)"
 MOST_CUSTOMERS = BASE_CUSTOMERS  # above, a systematic sample of about this many
-MOST_HISTORIES = 200_000  # above, times are rounded to whole units
+MOST_HISTORIES = 50_000  # above, times are rounded to whole units
 MOST_LEVELS = 50
 MONEY_DIGITS = 4  # sums of money are rounded so that the order of summation cannot show
 SPEND_BINS = 500.0  # of the logarithm of a mean margin: bins of 0.2 %
@@ -32,7 +32,7 @@ NOT_A_LEVEL = ("customer_id", "account_id", "joined_on", "left_on", "acquisition
 EPOCH, MINUTES_OF_A_DAY = dt.datetime(1970, 1, 1), 1440
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PurchaseHistories:
     """Customers by frequency, recency and age.
 
@@ -104,19 +104,8 @@ class PurchaseHistories:
         def part(frame: pd.DataFrame) -> pd.DataFrame:
             return frame[frame["level"] == level].reset_index(drop=True)
 
-        counted = part(self.table)
-        accounting = _accounting(counted, part(self.spend))
-        return PurchaseHistories(
-            table=counted,
-            spend=part(self.spend),
-            first=part(self.first),
-            accounting=accounting,
-            unit_days=self.unit_days,
-            until=self.until,
-            by=self.by,
-            currency=self.currency,
-            every=self.every,
-        )
+        counted, spent = part(self.table), part(self.spend)
+        return replace(self, table=counted, spend=spent, first=part(self.first), accounting=_accounting(counted, spent))
 
 
 def purchase_histories(
@@ -146,7 +135,7 @@ def purchase_histories(
 
     Notes
     -----
-    Above 250,000 customers a systematic sample of them is counted and ``every`` says for how many each stands. Above 200,000 distinct
+    Above 250,000 customers a systematic sample of them is counted and ``every`` says for how many each stands. Above 50,000 distinct
     histories, times are rounded to whole units (an error of at most half a unit, zero on average).
     """
     if tables.transactions is None or tables.data_end is None:
@@ -445,13 +434,4 @@ def _merged(found: PurchaseHistories) -> PurchaseHistories:
             "mean_square": [float(n @ first["mean_square"].to_numpy()) / n.sum()],
         }
     )
-    return PurchaseHistories(
-        table=table,
-        spend=found.spend.assign(level=EVERYBODY),
-        first=whole,
-        accounting=found.accounting,
-        unit_days=found.unit_days,
-        until=found.until,
-        currency=found.currency,
-        every=found.every,
-    )
+    return replace(found, table=table, spend=found.spend.assign(level=EVERYBODY), first=whole, by=None)

@@ -1,10 +1,10 @@
 """Kinds of loyalty: by habit and convenience, by price and reward, by attitude; and how each stands a shock.
 
 *The rule.* Each customer has up to six indices, each from counts of its own and with the error that those counts leave: evenness of the
-gaps between purchases, keeping to one channel, quarters in which most orders had a discount, rewarded referrals, top answers, unrewarded referrals. They
-belong to three traits: habit, price, attitude. In each trait customers are of a low or a high group whose means, spread and share are
-found by maximum likelihood; a customer's group is a probability. High in one trait only: behavioural, rational or emotional loyalty; in
-several: mixed; in none: none. A trait without two groups that can be told apart names nobody.
+gaps between purchases, keeping to one channel; quarters in which most orders had a discount, rewarded referrals; top answers, unrewarded
+referrals. They belong to three traits: habit, price, attitude. In each trait customers are of a low or a high group whose means, spread
+and share are found by maximum likelihood; a customer's group is a probability. High in one trait only: behavioural, rational or
+emotional loyalty; in several: mixed; in none: none. A trait without two groups that can be told apart names nobody.
 
 *Source*: latent-class model, McLachlan & Peel (2000), Finite Mixture Models, with the known error of each observation as in Bovy, Hogg &
 Roweis (2011), Annals of Applied Statistics 5:1657. Kinds of loyalty: Dick & Basu (1994), Journal of the Academy of Marketing Science 22:99.
@@ -529,7 +529,7 @@ def _behaviour(tables: Tables, panel: Panel, exposure: str, looked: CustomerQuar
 
 
 def _order_sums(orders: Frame, panel: Panel, has_discount: bool) -> pd.DataFrame:
-    """Orders, and quarters in which most of them had a discount: orders of one quarter take the same offers, and so say little more than one."""
+    """Orders, and quarters in which most of them had a discount: orders of one quarter take the same offers, so each is no news of its own."""
     counts = fetched(orders.group_by("customer").agg(nw.len().alias("orders")))
     if not has_discount:
         return counts

@@ -10,7 +10,7 @@ Parameters are estimated as logarithms with analytic gradients. Time is in the h
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Literal, NamedTuple
 
@@ -203,7 +203,7 @@ def fit_checks(names: tuple[str, ...], optimum: Optimum) -> list[tuple[str, str,
     return rows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Counts:
     """Histories as arrays, shape (histories,)."""
 
@@ -254,7 +254,7 @@ def _counts(histories: PurchaseHistories) -> _Counts:
     return _Counts(x, recency, age, customers)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PurchaseModel:
     """A fitted purchase model.
 
@@ -506,17 +506,7 @@ class PurchaseModel:
 
     def with_parameters(self, parameters: Floats) -> PurchaseModel:
         """The same with other parameters, shape (4,): a draw."""
-        return PurchaseModel(
-            model=self.model,
-            log_parameters=np.log(parameters),
-            covariance=self.covariance,
-            log_likelihood=self.log_likelihood,
-            customers=self.customers,
-            repeat_customers=self.repeat_customers,
-            unit_days=self.unit_days,
-            optimum=self.optimum,
-            counts=self.counts,
-        )
+        return replace(self, log_parameters=np.log(parameters))
 
     def expected_draws(
         self, parameters: Floats, horizons: Floats, frequency: Floats, recency: Floats, age: Floats

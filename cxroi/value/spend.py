@@ -35,7 +35,7 @@ DRAWN_AT_ONCE = 500_000  # draws times customers
 LARGEST_CORRELATION = 0.2  # of frequency and mean margin, above which independence is doubtful
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SpendModel:
     """A fitted gamma-gamma model.
 

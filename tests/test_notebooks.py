@@ -550,7 +550,7 @@ def test_every_notebook_runs_on_the_sample_through_the_runner(
     )
     assert {each.notebook: each.message for each in done if each.status == "failed"} == {}
     figures = [figure for name in NAMES for figure in figures_of(tmp_path / f"{name}.ipynb")]
-    assert len(figures) == 18
+    assert len(figures) == 34
     assert all(len(figure["metadata"]["image/svg+xml"]["alt"]) > 40 for figure in figures)
     for name in NAMES:
         page = (tmp_path / f"{name}.html").read_text(encoding="utf-8")

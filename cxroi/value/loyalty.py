@@ -529,7 +529,7 @@ def _behaviour(tables: Tables, panel: Panel, exposure: str, looked: CustomerQuar
 
 
 def _order_sums(orders: Frame, panel: Panel, has_discount: bool) -> pd.DataFrame:
-    """Orders, and quarters in which most of them had a discount: orders of one quarter take the same offers, so each is no news of its own."""
+    """Orders, and quarters in which most had a discount: orders of one quarter take the same offers, so each is no news of its own."""
     counts = fetched(orders.group_by("customer").agg(nw.len().alias("orders")))
     if not has_discount:
         return counts

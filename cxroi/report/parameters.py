@@ -75,7 +75,7 @@ class LoyaltyParameters(ValueParameters):
     extra_leaving_source: str = _field("", "where extra_leaving is known from; empty: not stated", "text")
     extra_leaving: str = _field(
         "",
-        "how many more of each kind leave, like 'behavioural 0.02 to 0.05, ...'; empty: not stated",
+        "how many more of each kind go, like 'behavioural 0.02 to 0.05, ...'; empty: not stated",
         "probability per quarter",
     )
 

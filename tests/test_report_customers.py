@@ -229,6 +229,7 @@ def test_answer_holds_the_figures_of_the_results(found: Customers) -> None:
     assert f"{found.baseline.of_level().customers:,} customers" in now
     assert "36 months" in now
     assert "discounted at 12% a year, each quarter at its end" in now
+    assert "For the last 2 quarters" in sure
     assert f"{abs(found.tracking.totals['error'].iloc[-1]):.1%}" in sure
     at = found.survival.at(366).set_index("band")["survival"]
     assert f"{at['promoter']:.0%} of promoters and {at['detractor']:.0%} of detractors" in change

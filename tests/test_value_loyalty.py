@@ -194,7 +194,7 @@ def test_slopes_are_those_of_the_likelihood() -> None:
     whole = rng.integers(3, 20, n).astype(float)
     indices = (
         loyalty._scale("even gaps", known, rng.normal(2, 3, n), rng.uniform(0.1, 1, n)),
-        loyalty._Share("discounted orders", known, np.floor(whole * rng.random(n)), whole),
+        loyalty._Share("quarters on discount", known, np.floor(whole * rng.random(n)), whole),
         loyalty._Count("unrewarded referrals", np.ones(n, dtype=bool), rng.poisson(0.5, n).astype(float), whole),
     )
     start = [0.2, -0.3, 0.4, *[-0.4, 0.7, -0.5], *[-1.0, 0.8, 1.0, 0.5], *[-2.0, -1.0]]

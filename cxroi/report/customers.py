@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from cxroi import periods
 from cxroi.language import Language
 from cxroi.panel import METRICS, Panel
+from cxroi.plots.formats import counted
 from cxroi.report import results, show
 from cxroi.report.readings import Sentences
 from cxroi.report.show import Words
@@ -550,7 +551,7 @@ def _tracked(found: Customers, language: Language, *, last: bool = False) -> Sen
         lines.append(
             language.text(
                 f"nb.customers.tracked_{'over' if row['error'] >= 0 else 'under'}_{inside}",
-                quarters=language.number(found.tracking.holdout_quarters),
+                quarters=counted("quarters", found.tracking.holdout_quarters, language),
                 measure=language.text(f"nb.customers.of_{row['measure']}"),
                 error=language.percent(abs(row["error"])),
             )
@@ -584,7 +585,7 @@ def _change(found: Customers, language: Language) -> str:
     apart = low["conf_high"] < high["conf_low"] or high["conf_high"] < low["conf_low"]
     return language.text(
         f"nb.customers.change_{'apart' if apart else 'meet'}",
-        months=language.number(_months_of_table(found.survival)),
+        months=counted("months", _months_of_table(found.survival), language),
         high=language.percent(high["survival"], 0),
         high_band=_lower(show.said(str(high["band"]), language)),
         low=language.percent(low["survival"], 0),
@@ -609,7 +610,7 @@ def read_cohorts(found: Customers, *, language: Language) -> Sentences:
         language.text(
             f"nb.customers.cohorts_{meet}",
             number=language.number(len(rows)),
-            quarters=language.number(int(ages.max())),
+            quarters=counted("quarters", int(ages.max()), language),
             low=language.percent(low["estimate"], 0),
             low_cohort=language.period(str(low["cohort"])),
             high=language.percent(high["estimate"], 0),
@@ -629,7 +630,7 @@ def read_margin(found: Customers, *, language: Language) -> Sentences:
         language.text(
             "nb.customers.brought",
             cohort=language.period(str(oldest["cohort"])),
-            quarters=language.number(int(oldest["age"])),
+            quarters=counted("quarters", int(oldest["age"]), language),
             value=show.money(oldest["estimate"], language),
             interval=show.money_interval(oldest["conf_low"], oldest["conf_high"], language),
         )
@@ -640,14 +641,16 @@ def read_survival(found: Customers, *, language: Language) -> Sentences:
     """Whether the curves differ by more than chance brings, and whether half of a band are seen to leave."""
     if isinstance(found.survival, str) or isinstance(survival_curves(found), str):
         return []
-    lines = [language.text("nb.customers.survival_at", months=language.number(_months_of_table(found.survival)))]
+    lines = [
+        language.text("nb.customers.survival_at", months=counted("months", _months_of_table(found.survival), language))
+    ]
     p_value = float(found.survival.log_rank["p_value"].iloc[0])
     if np.isfinite(p_value):
         digits = f"{'< ' if p_value < SMALLEST_P else '= '}{language.number(max(p_value, SMALLEST_P), 3)}"
         lines.append(language.text(f"nb.customers.curves_{'differ' if p_value < 0.05 else 'alike'}", p=digits))
     shown = found.survival.bands[~found.survival.bands["suppressed"]]
     reached = int(shown["median_days"].notna().sum())
-    months = language.number(_months_watched(found.survival))
+    months = counted("months", _months_watched(found.survival), language)
     key = "none" if reached == 0 else "some" if reached < len(shown) else ""
     return [*lines, *([language.text(f"nb.customers.median_{key}", months=months)] if key else [])]
 
@@ -731,7 +734,7 @@ def read_values(found: Customers, *, language: Language) -> Sentences:
     lines = [
         language.text(
             "nb.customers.next",
-            quarters=language.number(number),
+            quarters=counted("quarters", number, language),
             total=show.money(together[0], language),
             interval=show.money_interval(*_ends(together), language),
         )

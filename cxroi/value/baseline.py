@@ -665,7 +665,8 @@ def _fitted_active(customers: ContractCustomers, chosen: _Retention) -> Floats:
         since = 0 if opening else max(customers.first_quarter - 1 - joined, 0)
         later = quarters >= max(joined, customers.first_quarter)
         age = quarters[later] - (customers.first_quarter - 1 if opening else joined)
-        found[later] += size * chosen.models[part].survival(age, since=since)
+        model = chosen.models.get(part, chosen.models[chosen.of_new])
+        found[later] += size * model.survival(age, since=since)
     return found
 
 

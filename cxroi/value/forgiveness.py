@@ -148,7 +148,8 @@ def forgiveness(tables: Tables, panel: Panel, exposure: str) -> Forgiveness | st
     Expected satisfaction follows ``cxroi.linkage.satisfaction``; a failed touch moves the expectation by the log-odds of failing a
     point times what is left uncertain of it (the first-order tilt of a normal expectation). What stays uncertain makes leaving more
     likely than at the expectation, the more so the steeper the slope; that is corrected to second order. Where answers are not repeated
-    enough the last answer is taken, which shrinks all terms of satisfaction.
+    enough the last answer is taken, which shrinks all terms of satisfaction. Reasons to stay that nobody recorded shrink the terms
+    (log-odds), not the hazards; the standing figure for satisfaction is that of ``cxroi.linkage``.
 
     Source: second-order regression calibration, Carroll et al. (2006), Measurement Error in Nonlinear Models, §4.7; discrete-time hazard,
     Singer & Willett (2003), Applied Longitudinal Data Analysis, chapter 11; service failure and satisfaction, Bolton (1998), Marketing

@@ -263,7 +263,7 @@ class ShockSurvival:
         A row per shock and kind (and ``all``): ``shock, type, share`` (of the customers), ``estimate, low, median, high`` (quarters of
         staying that the gain adds per 100 customers over the horizon), ``surviving, surviving_low, surviving_high`` (as a share of those
         added without the shock; above 1 where more customers are about to leave, whom satisfaction can hold), ``suppressed`` (fewer than
-        100 customers of the kind, or fewer than 20 of them left).
+        100 customers of the kind, fewer than 20 of them left, or under a price shock a relation to price that is not told).
     relations : DataFrame
         Log-odds of staying a quarter for a price 10 % higher: ``type, estimate, std_error, conf_low, conf_high, identified``.
     """
@@ -364,7 +364,8 @@ def shock_survival(
     applied to what was known of customers half way through the data. Staying afterwards is regressed (logit, clustered by customer) on
     the probabilities of the kinds, expected satisfaction and its bend, tenure, orders before, controls and quarters, and the discount of
     the quarter within each kind. Today's customers are then run forward, expected satisfaction drifting as repeated answers say. Draws
-    of the coefficients and of ``extra_leaving`` (uniform); the error of the classification is not among them.
+    of the coefficients and of ``extra_leaving`` (uniform); the error of the classification is not among them. In ``all``, a kind whose
+    own relation to price is not told counts with the mean of the others', weighted by precision.
     """
     _check_request(shocks, horizon_quarters, score_gain)
     missing = _lacking(tables, panel, exposure)
@@ -529,7 +530,7 @@ def _behaviour(tables: Tables, panel: Panel, exposure: str, looked: CustomerQuar
 
 
 def _order_sums(orders: Frame, panel: Panel, has_discount: bool) -> pd.DataFrame:
-    """Orders, and quarters in which most had a discount: orders of one quarter take the same offers, so each is no news of its own."""
+    """Orders, and quarters in which most had a discount: orders of one quarter take the same offers, so each says little of its own."""
     counts = fetched(orders.group_by("customer").agg(nw.len().alias("orders")))
     if not has_discount:
         return counts
@@ -1168,21 +1169,22 @@ def _points(rows: pd.DataFrame, kinds: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class _Runs:
-    """Share still there, shape (draws + 1, customers, kinds of ``TYPES``, quarters) summed to (draws + 1, kinds, quarters).
+    """Share still there of each kind of ``TYPES`` and of all customers.
 
-    ``still[shock, gained]`` holds one such array; the last kind is all customers. The first draw is at the estimates.
+    ``still[shock, gained]`` has shape (draws + 1, kinds + 1, quarters), the first draw is at the estimates; ``weights`` (kinds + 1,) are
+    the shares of customers, ``shown[shock]`` says which kinds can be told.
     """
 
     still: dict[tuple[str, bool], Floats]
     weights: Floats
-    shown: list[bool]
+    shown: dict[str, list[bool]]
 
     def paths(self) -> pd.DataFrame:
         """Share still there by shock, kind and quarter."""
         rows: list[tuple[Any, ...]] = []
         for (shock, gained), still in self.still.items():
             for place, kind in enumerate((*TYPES, ALL)):
-                for quarter in range(still.shape[2] if not gained and self.shown[place] else 0):
+                for quarter in range(still.shape[2] if not gained and self.shown[shock][place] else 0):
                     own = still[:, place, quarter]
                     rows.append((shock, kind, quarter + 1, own[0], *np.quantile(own[1:], QUANTILES)))
         return pd.DataFrame(rows, columns=["shock", "type", "quarter", "estimate", "low", "median", "high"])
@@ -1198,12 +1200,12 @@ class _Runs:
         for shock, of_shock in added.items():
             for place, kind in enumerate((*TYPES, ALL)):
                 figures = [np.nan] * 7
-                if self.shown[place]:
+                if self.shown[shock][place]:
                     own, before = of_shock[:, place], added[AS_NOW][:, place]
                     kept = own / np.where(np.abs(before) > 0, before, np.nan)
                     ends = np.nanquantile(kept[1:], [QUANTILES[0], QUANTILES[2]])
                     figures = [own[0], *np.quantile(own[1:], QUANTILES), kept[0], *ends]
-                rows.append((shock, kind, self.weights[place], *figures, not self.shown[place]))
+                rows.append((shock, kind, self.weights[place], *figures, not self.shown[shock][place]))
         names = ["shock", "type", "share", "estimate", "low", "median", "high"]
         return pd.DataFrame(rows, columns=[*names, "surviving", "surviving_low", "surviving_high", "suppressed"])
 
@@ -1226,7 +1228,7 @@ def _run_forward(
     stated = {
         shock.name: _stated_draws(shock.extra_leaving, generator) for shock in shocks if shock.extra_leaving is not None
     }
-    told = equation.relations()["identified"].to_numpy()
+    slopes = _price_slopes(equation, drawn)
     recent = layout.quarters[-QUARTERS_OF_A_YEAR:]
     quarter = np.tile(np.isin(layout.quarters[1:], recent) / len(recent), (len(today), 1))
     idle = np.full(len(today), equation.idle)
@@ -1249,10 +1251,8 @@ def _run_forward(
                 own[:, place] = 1.0
                 matrix = layout.matrix(then, own, np.zeros_like(own), idle, quarter)[:, equation.kept]
                 predictor = drawn @ matrix.T
-                at = np.flatnonzero(equation.kept == layout.place_of_price(place))
-                slope = drawn[:, at].sum(axis=1) if kind in layout.kinds and told[place] else np.zeros(len(drawn))
                 for name in every:
-                    stay = special.expit(predictor - (rises[name] * slope)[:, None])
+                    stay = special.expit(predictor - rises[name] * slopes[:, [kind]])
                     if name in stated:
                         stay = np.maximum(stay - stated[name][:, [kind]], 0.0)
                     alive[name, gained][:, :, kind] *= stay
@@ -1261,8 +1261,37 @@ def _run_forward(
             still[key][:, :-1, step] = by_kind / np.maximum(chance.sum(axis=0), 1e-9)
             still[key][:, -1, step] = by_kind.sum(axis=1) / len(today)
     enough = members[list(TYPES)].to_numpy().sum(axis=0) >= FEWEST_CUSTOMERS
-    shown = [bool(enough[kind]) and kind in layout.kinds for kind in range(len(TYPES))]
-    return _Runs(still, np.append(chance.mean(axis=0), 1.0), [*shown, True])
+    told = set(equation.relations().query("identified")["type"])
+    shown = {
+        name: [
+            *(
+                enough[place] and place in layout.kinds and (kind in told or not rises[name])
+                for place, kind in enumerate(TYPES)
+            ),
+            True,
+        ]
+        for name in every
+    }
+    return _Runs(still, np.append(chance.mean(axis=0), 1.0), shown)
+
+
+def _price_slopes(equation: _Staying, drawn: Floats) -> Floats:
+    """Log-odds of staying for each unit of discount by kind of ``TYPES``, shape (draws + 1, kinds).
+
+    A kind whose own relation is not told takes the mean of the others', weighted by precision.
+    """
+    relations = equation.relations().set_index("type")
+    slopes = np.full((len(drawn), len(TYPES)), np.nan)
+    for place, kind in enumerate(equation.layout.kinds):
+        if relations.loc[TYPES[kind], "identified"]:
+            at = np.flatnonzero(equation.kept == equation.layout.place_of_price(place))
+            slopes[:, kind] = drawn[:, at[0]]
+    known = np.flatnonzero(~np.isnan(slopes[0]))
+    if not len(known):
+        return np.zeros_like(slopes)
+    weight = relations.loc[[TYPES[kind] for kind in known], "std_error"].to_numpy(dtype=float) ** -2.0
+    mean = slopes[:, known] @ weight / weight.sum()
+    return np.where(np.isnan(slopes), mean[:, None], slopes)
 
 
 def _coefficient_draws(fitted: Fit, generator: np.random.Generator) -> Floats:

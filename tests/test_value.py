@@ -376,3 +376,20 @@ def test_value_stands_on_the_linkages_it_shows(value: CustomerValue) -> None:
     assert names.str.startswith("retained: ").any()
     assert (names == "persistence").sum() == 1
     assert set(HISTORY) >= set(value.panel.history)
+
+
+def test_a_last_period_whose_staying_nobody_knows_yet_leaves_the_figures_finite(tmp_path: Path) -> None:
+    simulate(tmp_path / "shop", world="clean", customers=2_500, seed=3, file_format="csv")
+    described = tmp_path / "shop" / "dataset.yaml"
+    rule = "rule: repurchase\n  window_days: 180"
+    described.write_text(described.read_text(encoding="utf-8").replace("rule: contract", rule), encoding="utf-8")
+    customers = pd.read_csv(tmp_path / "shop" / "customers.csv")
+    customers.drop(columns="left_on").to_csv(tmp_path / "shop" / "customers.csv", index=False)
+    panel = build_panel(read_tables(tmp_path / "shop"))
+    last = panel.rows["period"].max()
+    assert panel.rows.loc[panel.rows["period"] == last, "retained"].isna().all()
+    found = standard_linkages(panel, "nps", methods=("adjusted", "calibrated"))
+    for linkage in found.values():
+        assert isinstance(linkage, Linkage)
+        assert np.abs(linkage.fitted.coefficients).max() < 50
+        assert linkage.fitted.converged

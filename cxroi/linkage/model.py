@@ -479,6 +479,12 @@ def fit_outcome(
     target = rows[outcome].to_numpy(dtype=float)[used]
     clusters = rows["customer"].to_numpy()[used]
     matrix = design.matrix if len(used) == len(rows) else np.asfortranarray(design.matrix[used])
+    present = matrix.any(axis=0)  # a period whose outcome nobody knows yet has no rows here
+    if not present.all():
+        if start is not None and len(start) == len(present):
+            start = start[present]
+        design = design.without(*(name for name, is_there in zip(design.columns, present, strict=True) if not is_there))
+        matrix = np.asfortranarray(matrix[:, present])
     family = FAMILIES[outcome]
     if outcome in ("margin", "revenue") and (float((target < 0).mean()) > MOST_NEGATIVE_ROWS or target.mean() <= 0):
         family = "gaussian"

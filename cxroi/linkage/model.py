@@ -479,7 +479,7 @@ def fit_outcome(
     target = rows[outcome].to_numpy(dtype=float)[used]
     clusters = rows["customer"].to_numpy()[used]
     matrix = design.matrix if len(used) == len(rows) else np.asfortranarray(design.matrix[used])
-    present = matrix.any(axis=0)  # a period whose outcome nobody knows yet has no rows here
+    present = np.atleast_1d(matrix.any(axis=0))  # a period whose outcome nobody knows yet has no rows here
     if not present.all():
         if start is not None and len(start) == len(present):
             start = start[present]

@@ -20,7 +20,7 @@ HORIZON_QUARTERS, RATE = 12, 0.12
 
 def company(folder: Path, world: str) -> tuple[CustomerValue, float]:
     """Value of a simulated company with 3,000 customers, and the true value of one point of NPS."""
-    truth = json.loads(Path(simulate(folder, world=world, customers=3000, seed=1)).read_text(encoding="utf-8"))
+    truth = json.loads(Path(simulate(folder, world=world, customers=8000, seed=1)).read_text(encoding="utf-8"))
     true = next(
         each["estimate"]
         for each in truth["effects"]

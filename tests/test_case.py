@@ -629,7 +629,7 @@ annual_discount_rate: 0.12
 annual_inflation_rate: 0.03
 exchange_rates: {USD: 26000}
 profile: {business_model: contract, state: one in five leaves, goal: keep them, strategy: first contact}
-budget: {total: 5e9, per_quarter: 8e8}
+budget: {total: 5000000000, per_quarter: 800000000}
 correlations:
   - {inputs: [linkage, score_gain.one], correlation: 0.3, source: workshop}
 sources:
@@ -680,7 +680,7 @@ def test_drivers_pass_their_gain_through_and_a_cost_play_has_no_route() -> None:
         ("requires: [one]", "requires: [two]", r"programmes\[1\]\.requires must name other programmes of the case; got 'two'"),
         ("- {benefit: 1}", "- {benefit: 1, amount: 5, source: x}", r"benefits\[0\]\.amount must not be stated for benefits 1 to 7"),
         (", source: exit interviews 2026", "", r"benefits\[1\]\.source is missing; an amount must say where it is from"),
-        ("per_quarter: 8e8", "per_quarter: [1, 2]", r"one number for each of the 12 quarters of the horizon; it holds 2"),
+        ("per_quarter: 800000000", "per_quarter: [1, 2]", r"one number for each of the 12 quarters of the horizon; it holds 2"),
         ("currency: USD", "currency: EUR", r"'EUR' has none"),
         ("score_gain.one]", "score_gain.two]", r"got 'score_gain.two'. Known here: linkage, score_gain.one"),
         ("start_month: 3", "start_month: 40", r"start_month must lie within the horizon of 36 months; got 40"),

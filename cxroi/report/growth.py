@@ -18,7 +18,7 @@ from scipy import special
 
 from cxroi.errors import InputError
 from cxroi.language import Language
-from cxroi.panel import METRICS, Panel
+from cxroi.panel import METRICS, Panel, first_referrals
 from cxroi.report import customers, results, show
 from cxroi.report.readings import Sentences
 from cxroi.report.show import Words
@@ -34,7 +34,6 @@ from cxroi.value.referrals import (
     ReferralCells,
     ReferralRates,
     ReferralValue,
-    first_referrals,
     referral_cells,
     referral_rates,
     referral_value,

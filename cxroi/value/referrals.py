@@ -23,7 +23,7 @@ from scipy import special, stats
 from cxroi import periods
 from cxroi.errors import InputError
 from cxroi.linkage.fit import fit, independent_columns
-from cxroi.panel import last_complete_period
+from cxroi.panel import first_referrals, last_complete_period
 from cxroi.scores import csat_interval
 from cxroi.tables import Tables
 from cxroi.value.brands import FEWEST_CUSTOMERS, hidden_sums
@@ -121,25 +121,6 @@ class ReferralRates:
             ),
         ]
         return pd.DataFrame(rows, columns=["name", "verdict", "number", "advice"])
-
-
-def first_referrals(tables: Tables) -> Frame:
-    """Each referred customer once, with the first referral that names them.
-
-    Columns ``referred_id, referrer_id, occurred_at, incentivised`` (1, 0; null where not stated). Customers who name themselves are
-    left out; of two referrals at the same moment the one with the smaller ``referrer_id`` counts.
-    """
-    assert tables.referrals is not None
-    named = tables.referrals.filter(nw.col("referrer_id") != nw.col("referred_id"))
-    flag: nw.Expr = nw.lit(None, nw.Float64)
-    if "incentivised" in tables.referrals.collect_schema().names():
-        flag = nw.when(nw.col("incentivised")).then(nw.lit(1.0)).when(~nw.col("incentivised")).then(nw.lit(0.0))
-    named = named.select("referred_id", "referrer_id", "occurred_at", flag.alias("incentivised"))
-    earliest = named.group_by("referred_id").agg(nw.col("occurred_at").min())
-    named = named.join(earliest, on=["referred_id", "occurred_at"], how="inner")
-    one = named.group_by("referred_id", "occurred_at").agg(nw.col("referrer_id").min())
-    named = named.join(one, on=["referred_id", "occurred_at", "referrer_id"], how="inner")
-    return named.group_by("referred_id", "occurred_at", "referrer_id").agg(nw.col("incentivised").max())
 
 
 def referral_rates(tables: Tables, exposure: str, *, period: periods.Period = "quarter") -> ReferralRates | str:

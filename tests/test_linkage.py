@@ -307,7 +307,7 @@ def test_a_control_that_separates_costs_neither_headline_nor_value(panel: Panel)
     # the score is unrelated to the made-up plan: its effect moves by less than half of its error
     assert separated.effect.estimate == pytest.approx(plain.effect.estimate, abs=plain.std_error / 2)
     headlines = estimate(replace(panel, rows=panel.rows.assign(plan=pd.Categorical(plan)))).glance()
-    assert headlines["method"].tolist() == ["calibrated"] * 3
+    assert headlines["method"].tolist() == ["calibrated"] * 5
 
 
 def test_direction_of_separation_names_the_columns() -> None:

@@ -67,6 +67,7 @@ TAKEN_NAMES = frozenset(
         *(f"satisfaction_{part}" for part in ("level", "last", "earlier", "path", "spread", "bend", "answer")),
     )
 )
+FEWEST_STATED_COSTS = 30
 PILOT_COLUMNS = ("initiative", "arm", "exposed", "treated_later")
 DAYS_OF_GRACE = 7
 NOT_OVER = "outcome period not over yet"
@@ -74,6 +75,25 @@ BASE_CUSTOMERS = 250_000  # above, the base is a systematic sample of about this
 PILOT_CUSTOMERS = 100_000  # above, the same of customers in a pilot
 NO_EARLIER_ORDER, NEVER = dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1)
 MONEY_DIGITS = 4  # sums of money are rounded so that the order of summation cannot show
+
+
+@dataclass(frozen=True)
+class ReferralTerms:
+    """What ``dataset.yaml`` states of referrals, and what a referral saves.
+
+    Attributes
+    ----------
+    would_have_come : float
+        Share of referred customers who would have come anyway, with its ``source``.
+    saved_cost, saved_cost_error : float
+        Mean stated acquisition cost of customers who were not referred less that of those who were, of all who joined since
+        the transactions begin (currency), and its standard error; NaN where fewer than 30 of either state one.
+    """
+
+    would_have_come: float
+    source: str
+    saved_cost: float
+    saved_cost_error: float
 
 
 @dataclass(frozen=True)
@@ -129,6 +149,7 @@ class Panel:
     currency: str
     score_ranges: dict[str, tuple[float, float]]
     value_terms: tuple[int, float] | None = None
+    referral_terms: ReferralTerms | None = None
     retention: str = ""
     outcomes: tuple[str, ...] = field(default=OUTCOMES)
     observed: tuple[dt.date, dt.date] | None = None
@@ -288,6 +309,7 @@ def _common(tables: Tables, period: periods.Period, last: int) -> dict[str, Any]
         "segments": tuple(tables.segments),
         "currency": tables.config.currency or "",
         "value_terms": _value_terms(tables),
+        "referral_terms": _referral_terms(tables),
         "retention": _retention_rule(tables),
         "experiments": tables.config.experiments,
         "events": _events(tables, period),
@@ -363,6 +385,40 @@ def _retention_rule(tables: Tables) -> str:
 def _value_terms(tables: Tables) -> tuple[int, float] | None:
     value = tables.config.value
     return None if value is None else (value.horizon_months, value.annual_discount_rate)
+
+
+def _referral_terms(tables: Tables) -> ReferralTerms | None:
+    stated = tables.config.referrals
+    if stated is None:
+        return None
+    saved, variance = 0.0, 0.0
+    costs = _acquisition_costs(tables)
+    for sign, referred in ((1.0, 0), (-1.0, 1)):
+        n, total, square = costs.get(referred, (0.0, 0.0, 0.0))
+        known = n >= FEWEST_STATED_COSTS
+        saved += sign * total / n if known else np.nan
+        variance += max(square / n - (total / n) ** 2, 0.0) / (n - 1) if known else np.nan
+    return ReferralTerms(stated.would_have_come, stated.source, float(saved), float(np.sqrt(variance)))
+
+
+def _acquisition_costs(tables: Tables) -> dict[int, tuple[float, float, float]]:
+    """Number, sum and sum of squares of stated acquisition costs, of customers who were not referred (0) and who were (1).
+
+    Of those who joined since the transactions begin.
+    """
+    names = tables.customers.collect_schema().names()
+    if tables.referrals is None or tables.transactions is None or "acquisition_cost" not in names:
+        return {}
+    begins = tables.transactions.select(nw.col("occurred_at").min()).collect()["occurred_at"][0]
+    brought = first_referrals(tables).select(nw.col("referred_id").alias("customer_id"), nw.lit(1).alias("brought"))
+    customers = tables.customers.filter((nw.col("joined_on") >= begins) & ~nw.col("acquisition_cost").is_null())
+    cost = nw.col("acquisition_cost").cast(nw.Float64)
+    marked = customers.join(brought, on="customer_id", how="left").select(
+        nw.col("brought").fill_null(0), cost.alias("cost"), (cost * cost).alias("square")
+    )
+    sums = marked.group_by("brought").agg(nw.len().alias("n"), nw.col("cost").sum(), nw.col("square").sum())
+    found = sums.collect("pandas").to_native().itertuples(index=False)
+    return {int(row.brought): (float(row.n), float(row.cost), float(row.square)) for row in found}
 
 
 def _metrics(tables: Tables) -> tuple[str, ...]:
@@ -582,7 +638,7 @@ def _grid(
         # never null: a running maximum is null wherever its own cell is
         .with_columns(ordered_in=nw.when(nw.col("orders") > 0).then(nw.col("period")).otherwise(0))
     )
-    for name, (sums, _) in further.items():
+    for sums, _ in further.values():
         grid = grid.join(sums, on=["customer_id", "period"], how="left")
     grid = grid.with_columns(
         orders_so_far=_along(nw.col("orders").cum_sum()),
@@ -618,9 +674,7 @@ def _along(expression: nw.Expr) -> nw.Expr:
     return expression.over("customer_id", order_by="period")
 
 
-def _described(
-    tables: Tables, grid: Frame, span: tuple[int, int], scale: float, known_from: dict[str, int]
-) -> Frame:
+def _described(tables: Tables, grid: Frame, span: tuple[int, int], scale: float, known_from: dict[str, int]) -> Frame:
     """Rows of the grid with controls known at the end of the period, and outcomes of the next one.
 
     ``known_from`` names further outcomes with the period in which their records begin; before that they are null.

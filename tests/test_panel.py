@@ -572,7 +572,10 @@ def test_referrals_and_cost_of_touches_by_hand(tmp_path: Path) -> None:
     assert panel.outcomes == ("retained", "orders", "revenue", "margin", "referrals", "service_cost")
     first, leaver, third = row(panel, 0, "2025Q1"), row(panel, 1, "2025Q2"), row(panel, 0, "2025Q3")
     assert (first["referrals"], first["service_cost"]) == (2, 10 + 20)
-    assert (leaver["referrals"], leaver["service_cost"]) == (0, 0)  # left in 2025Q3: what he still brought and cost is not counted
+    assert (leaver["referrals"], leaver["service_cost"]) == (
+        0,
+        0,
+    )  # left in 2025Q3: what he still brought and cost is not counted
     # visits of the store have no stated cost at all: they are left out
     assert (third["referrals"], third["service_cost"]) == (0, 7)
     base = panel.base[panel.base["column"] == "service_cost"].set_index("period")
@@ -585,7 +588,9 @@ def test_referrals_before_their_records_begin_are_unknown_and_without_a_table_th
     tmp_path: Path, panel: Panel
 ) -> None:
     late = "referrer_id,referred_id,occurred_at\nA,C,2025-07-03\n"
-    known = build_panel(read(tmp_path / "late", referrals=late, touches="customer_id,occurred_at,touchpoint\nA,2025-04-03,support\n"))
+    known = build_panel(
+        read(tmp_path / "late", referrals=late, touches="customer_id,occurred_at,touchpoint\nA,2025-04-03,support\n")
+    )
     assert np.isnan(row(known, 0, "2025Q1")["referrals"])
     assert row(known, 1, "2025Q2")["referrals"] == 0
     assert known.base.loc[known.base["column"] == "referrals", "n"].tolist() == [0, 2, 1]

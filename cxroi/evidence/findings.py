@@ -58,8 +58,8 @@ class Findings:
     curves : dict of str to SpecificationCurve
     pilot : Pilot or None
     calendar : ByEvent or None
-        These six of the company's first score and of staying, orders and margin only, which value and case rest on; the last two where there is a pilot with two
-        arms, or a calendar of events.
+        These six of the company's first score, and of staying, orders and margin only, which value and case rest on; the last two
+        where there is a pilot with two arms, or a calendar of events.
     """
 
     exposure: str

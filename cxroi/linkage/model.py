@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 AMOUNTS = ("revenue", "margin", *FURTHER_OUTCOMES)  # those who left count as 0
-FAMILIES: dict[str, Family] = {"retained": "logit", "orders": "poisson"} | dict.fromkeys(AMOUNTS, "poisson")
+FAMILIES: dict[str, Family] = {"retained": "logit", "orders": "poisson", **dict.fromkeys(AMOUNTS, "poisson")}
 STANDARD_OUTCOMES = ("retained", "orders", "margin")  # these decide which method leads
 EVERY_OUTCOME = (*STANDARD_OUTCOMES, *FURTHER_OUTCOMES)
 NOT_IN_DATA = {
@@ -592,8 +592,8 @@ def _standard(panel: Panel, exposure: str, method: str, reasons: dict[str, str])
         preparation = prepare(panel, rows, exposure)
         extra = adjusted_terms(panel, rows, preparation) if method == "adjusted" else ""
         if method == "adjusted" and not extra:
-            lacking = {outcome: reasons[outcome] or NOTHING_TO_HOLD for outcome in FURTHER_OUTCOMES}
-            return dict.fromkeys(STANDARD_OUTCOMES, NOTHING_TO_HOLD) | lacking
+            absent = [outcome for outcome in FURTHER_OUTCOMES if reasons[outcome]]
+            return {outcome: reasons[outcome] if outcome in absent else NOTHING_TO_HOLD for outcome in EVERY_OUTCOME}
         right = " + ".join(part for part in (exposure, extra) if part)
         design = build_design(panel, rows, right, exposure, preparation=preparation)
         return _fit_standard(panel, design, reasons, method)

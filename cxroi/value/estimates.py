@@ -224,7 +224,11 @@ def _linkage_rows(
         )
     )
     term = linkage.tidy().set_index("term")
-    if outcome in ("retained", "orders", "referrals") and exposure in term.index and linkage.fitted.family != "gaussian":
+    if (
+        outcome in ("retained", "orders", "referrals")
+        and exposure in term.index
+        and linkage.fitted.family != "gaussian"
+    ):
         coefficient = term.loc[exposure]
         rows.append(
             _row(

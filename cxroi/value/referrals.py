@@ -39,6 +39,10 @@ NORMAL_975 = float(special.ndtri(0.975))
 KINDS = ("all", "organic", "incentivised", "not stated")
 CELLS = {(1, 1): "champions", (1, 0): "affluents", (0, 1): "advocates", (0, 0): "misers"}
 RANGE = ("low", "median", "high")
+NO_SHARE = "how many referred customers would have come anyway is not stated; give would_have_come and its source"
+NO_SAVING = (
+    "acquisition cost is not stated for enough referred and other customers, so what a referral saves is not known"
+)
 
 
 @dataclass(frozen=True)
@@ -479,7 +483,7 @@ def referral_value(
     low, mode, high = stated = _stated_share(would_have_come)
     share = generator.triangular(low, mode, high, len(value)) if low < high else np.full(len(value), mode)
     draws = {
-        "one_referral": (1 - share) * (value + saved) + share * saved,
+        "one_referral": one_referral(value, saved, share),
         "through_value": (1 - share) * value,
         "through_saved_cost": saved,
         "would_not_have_come": value + saved,
@@ -501,6 +505,17 @@ def referral_value(
         ]
         levels = pd.DataFrame(found, columns=levels.columns)
     return ReferralValue(terms=terms, levels=levels, would_have_come=stated, source=source)
+
+
+def one_referral(value: Floats, saved: Floats, would_have_come: Floats | float) -> Floats:
+    """Value of a referral: of those who would not have come their value and what they save, of the others what they save; any shape.
+
+    Examples
+    --------
+    >>> one_referral(np.array([1000.0]), np.array([200.0]), 0.3)
+    array([900.])
+    """
+    return np.asarray((1.0 - would_have_come) * (value + saved) + would_have_come * saved)
 
 
 def _stated_share(share: float | tuple[float, float, float]) -> tuple[float, float, float]:

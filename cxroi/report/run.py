@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import shutil
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from typing import Any, Literal
 
 from cxroi.errors import CxroiError, InputError, InvalidParameters, NotebookFailed
 from cxroi.language import Code, Language, catalogue
+from cxroi.report.folder import MANIFEST, put_in_place, relative, workspace
 from cxroi.report.html import render_notebook
 from cxroi.report.kernel import DeadKernelError, PapermillExecutionError, Watch, execute
 from cxroi.report.notebook import (
@@ -48,7 +48,6 @@ from cxroi.report.parameters import assign_parameters, select_notebooks
 
 Reason = Literal["error", "killed", "timeout"]
 MESSAGE_LENGTH = 500  # characters of an error that a manifest and a terminal show
-MANIFEST = "manifest.json"
 INDEX = "index.html"  # the report, which `Execution.finish` writes
 
 
@@ -148,7 +147,7 @@ def run(
     """
     how = execution or Execution()
     names = select_notebooks(how.only)
-    stated = {"dataset": _relative(dataset), "quarter": quarter, "case": _relative(case) if case else "", "lang": lang}
+    stated = {"dataset": relative(dataset), "quarter": quarter, "case": relative(case) if case else "", "lang": lang}
     values = _merged({name: value for name, value in stated.items() if value}, parameters or {}, names)
     assigned = assign_parameters(names, values)
     common = next(iter(assigned.values()))
@@ -158,7 +157,7 @@ def run(
 
     timing: dict[str, float] = {}
     started_at = dt.datetime.now(dt.UTC)
-    with _workspace(target) as work:
+    with workspace(target) as work:
         with _timed(timing, "inputs"):
             inputs = hash_inputs(folder, case_file)
         finish = how.finish
@@ -191,7 +190,7 @@ def run(
         timing["total"] = (dt.datetime.now(dt.UTC) - started_at).total_seconds()
         manifest["timing"] = {"started_at": started_at.isoformat(timespec="seconds"), "seconds": _rounded(timing)}
         _write_manifest(manifest, work)
-        _replace(work, _failed(target) if error is not None else target)
+        put_in_place(work, _failed(target) if error is not None else target)
     if error is not None:
         raise error
     shutil.rmtree(_failed(target), ignore_errors=True)
@@ -285,7 +284,7 @@ def hash_inputs(dataset: Path, case: Path | None = None) -> list[dict[str, Any]]
     """Name, size and SHA-256 of each file of a data set and of the case, sorted by name."""
     files = {path.relative_to(dataset).as_posix(): path for path in dataset.rglob("*") if _is_input(path, dataset)}
     if case is not None:
-        files.setdefault(case.relative_to(dataset).as_posix() if dataset in case.parents else _relative(case), case)
+        files.setdefault(case.relative_to(dataset).as_posix() if dataset in case.parents else relative(case), case)
     names = sorted(files)
     return [{"file": name, "bytes": files[name].stat().st_size, "sha256": _sha256(files[name])} for name in names]
 
@@ -399,7 +398,7 @@ def _failure(runs: Sequence[NotebookRun], target: Path) -> CxroiError | None:
     if not failed:
         return None
     messages = [each.message for each in failed]
-    where = f"What was done is in {_relative(_failed(target))}."
+    where = f"What was done is in {relative(_failed(target))}."
     return NotebookFailed(failed[0].notebook, str(failed[0].reason), "\n".join([*messages, where]))
 
 
@@ -458,11 +457,11 @@ def _target(out: Path, dataset: Path) -> Path:
     for folder in (target, _failed(target)):
         if folder.exists() and not _is_run(folder):
             raise InputError(
-                f"{_relative(folder)} must be free or hold an earlier run; it holds something else. Name another."
+                f"{relative(folder)} must be free or hold an earlier run; it holds something else. Name another."
             )
     if target in (here, data, *here.parents, *data.parents) or data in target.parents:
         raise InputError(
-            f"a run can't be written to {_relative(target)}: it would touch the data set or the working folder"
+            f"a run can't be written to {relative(target)}: it would touch the data set or the working folder"
         )
     return target
 
@@ -480,44 +479,9 @@ def _failed(target: Path) -> Path:
     return target.with_name(f"{target.name}.failed")
 
 
-@contextlib.contextmanager
-def _workspace(target: Path) -> Iterator[Path]:
-    """Folder beside the target, removed unless it was renamed."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
-    work.mkdir()
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _replace(folder: Path, target: Path) -> None:
-    """Rename a folder into its place; what was there goes only when the new one stands."""
-    old = target.with_name(f".{target.name}.{secrets.token_hex(4)}.old")
-    was_there = target.exists()
-    if was_there:
-        target.rename(old)
-    try:
-        folder.rename(target)
-    except OSError:
-        if was_there:
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def _write_manifest(manifest: Mapping[str, Any], folder: Path) -> None:
     text = json.dumps(manifest, ensure_ascii=False, indent=1, sort_keys=True)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8", newline="\n")
-
-
-def _relative(path: str | Path) -> str:
-    """Path as seen from the working directory, so that no machine's folders are published."""
-    try:
-        return Path(os.path.relpath(path)).as_posix()
-    except ValueError:  # another drive
-        return Path(path).as_posix()
 
 
 def _is_input(path: Path, dataset: Path) -> bool:

@@ -74,6 +74,10 @@ class CustomerValue:
     def _paths(self) -> Paths:
         return self._run(self.horizon_quarters)
 
+    def forward(self, quarters: int) -> Paths:
+        """The equations run forward over so many quarters, whatever the horizon is."""
+        return self._paths if quarters == self.horizon_quarters else self._run(quarters)
+
     def _run(self, quarters: int) -> Paths:
         panel = self.panel if self.margin is None else self.margin.panel
         equations = Equations(panel, self.exposure, self.retention, self.orders, self.margin, self.persistence)
@@ -162,7 +166,7 @@ class CustomerValue:
         nothing = np.zeros((0, horizon_quarters))
         paths = None
         if not self.reason:
-            paths = self._paths if horizon_quarters == self.horizon_quarters else self._run(horizon_quarters)
+            paths = self.forward(horizon_quarters)
         return MarginResponse(
             exposure=self.exposure,
             customers=self.customers,

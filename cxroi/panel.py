@@ -1051,5 +1051,5 @@ def followed(tables: Tables, panel: Panel, *, periods_ahead: int = 4, origins: i
     summed = summed.sort_values(["period", "ahead"], ignore_index=True)
     for column in ("retained", "orders", "margin"):
         summed[column] = _rounded(summed[column].to_numpy(dtype=float) / summed["n"].to_numpy(dtype=float))
-    columns = ["period", "ahead", "n", "retained", "orders", "margin"]
-    return summed[columns].astype({"period": np.int64, "ahead": np.int64, "n": np.int64})
+    told: pd.DataFrame = summed[["period", "ahead", "n", "retained", "orders", "margin"]]
+    return told.astype(dict.fromkeys(("period", "ahead", "n"), np.int64))

@@ -7,6 +7,7 @@ in the manifest the case as stated, what ``dataset.yaml`` assumes, and the headl
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -180,16 +181,20 @@ def _read_response(path: Path, facts: Any) -> MarginResponse | None:
         return None
     try:
         quarters = int(table["quarter"].max())
-        arrays = {name: table[name].to_numpy(dtype=float).reshape(-1, quarters) for name in RESPONSE_COLUMNS[2:]}
+        baseline, retention, spend = (
+            table[name].to_numpy(float).reshape(-1, quarters) for name in RESPONSE_COLUMNS[2:]
+        )
         low, high = facts["score_range"]
         return MarginResponse(
             exposure=str(facts["exposure"]),
             customers=int(facts["customers"]),
             currency=str(facts["currency"]),
             evidence=str(facts["evidence"]),
+            baseline=baseline,
+            through_retention=retention,
+            through_spend=spend,
             persistence=None,
             score_range=(float(low), float(high)),
-            **arrays,
         )
     except (KeyError, TypeError, ValueError):
         return None
@@ -204,7 +209,8 @@ def _read_case(stated: Any) -> Case | None:
 
 def _facts(a: Assessment) -> dict[str, Any]:
     first, last = window(a.panel)
-    assumed = a.tables.config.model_dump(mode="json", exclude={"tables"})
+    stated = a.tables.config.model_dump(mode="json")
+    sources = json.dumps(stated.pop("tables"), sort_keys=True, ensure_ascii=False)
     facts: dict[str, Any] = {
         "company": a.tables.name,
         "window": {"first": first.isoformat(), "last": last.isoformat()},
@@ -212,7 +218,7 @@ def _facts(a: Assessment) -> dict[str, Any]:
         "currency": a.panel.currency,
         "exposure": a.exposure,
         "active_customers": round(float(a.panel.active["weight"].sum())),
-        "assumed": assumed | {"value_terms": None if isinstance(a.value, str) else _terms(a)},
+        "assumed": stated | {"tables": hashlib.sha256(sources.encode()).hexdigest()[:12]},
         "figures": _figures(a),
     }
     if isinstance(a.case, Case):
@@ -230,14 +236,6 @@ def _facts(a: Assessment) -> dict[str, Any]:
             "draws": a.decision.draws,
         }
     return facts
-
-
-def _terms(a: Assessment) -> dict[str, float]:
-    assert not isinstance(a.value, str)
-    return {
-        "horizon_quarters": a.value.horizon_quarters,
-        "annual_discount_rate": a.value.annual_discount_rate,
-    }
 
 
 def _figures(a: Assessment) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from cxroi.tables.dataset import FILE_NAME as DATASET_FILE
 from cxroi.value.response import MarginResponse
 
 Cause = Literal["data", "assumptions", "code"]
+Kind = Literal["file", "rows", "window", "case", "dataset", "parameter", "version", "source"]
 CAUSES: tuple[Cause, ...] = ("data", "assumptions", "code")
 PARTS = tuple(f"from_{cause}" for cause in CAUSES)
 COLUMNS = (
@@ -32,16 +33,19 @@ COLUMNS = (
 )
 KEY = ["source", "subject", "figure"]
 WHOLE = "case"  # subject of the figures of a whole case: the total, or its only programme
+PROGRAMME = "programme "
+ROUNDING = 1e-6
 _LEFT_OUT = frozenset({"linkage_evidence"})
 _CASE_ONLY = frozenset({"draws"})
 
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that differs: what it is, and how it stood before and after; empty where it was not there."""
+    """One thing that differs: its ``kind`` and name, and how it stood before and after; empty where it was not there."""
 
     cause: Cause
-    item: str
+    kind: Kind
+    name: str
     before: str
     after: str
     reaches_linkage: bool = True
@@ -66,7 +70,9 @@ def figures(before: RunRecord, after: RunRecord) -> pd.DataFrame:
     """
     found = changes(before, after)
     tables = [(_estimates(each), _case(each), _scores(each)) for each in (before, after)]
+    several = any((run.case["programme"].astype(str) == "total").any() for run in (before, after))
     sides = [pd.concat(each, ignore_index=True) for each in tables]
+    sides = [each if several else each[~each["subject"].str.startswith(PROGRAMME)] for each in sides]
     both = sides[0].merge(sides[1], on=KEY, how="outer", suffixes=("_of_before", "_of_after"), sort=False)
     both = both.set_index(KEY).reindex(_order(sides)).reset_index()
     split = _recomputed(before, after)
@@ -92,7 +98,7 @@ def figures(before: RunRecord, after: RunRecord) -> pd.DataFrame:
                 "evidence_before": _text(each["evidence_of_before"]),
                 "evidence_after": _text(each["evidence_of_after"]),
                 "causes": "+".join(reached),
-                **_parts(change, reached, through, through_linkage),
+                **_parts(change, reached, through, through_linkage, size=abs(each["value_of_after"])),
             }
         )
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -106,9 +112,14 @@ def why_not_split(before: RunRecord, after: RunRecord) -> str:
 
 
 def _parts(
-    change: float, reached: Sequence[Cause], through: tuple[float, float] | None, through_linkage: Sequence[Cause]
+    change: float,
+    reached: Sequence[Cause],
+    through: tuple[float, float] | None,
+    through_linkage: Sequence[Cause],
+    *,
+    size: float,
 ) -> dict[str, float]:
-    """How much of a change each cause made; the parts sum to it."""
+    """How much of a change each cause made; the parts sum to it. ``size`` is that of the figure itself."""
     parts = {**dict.fromkeys(PARTS, 0.0), "not_split": 0.0}
     if not np.isfinite(change):
         return dict.fromkeys(parts, np.nan)
@@ -119,9 +130,13 @@ def _parts(
     if through is None or not all(np.isfinite(through)):
         return parts | {"not_split": change}
     linkage, case = through
+    rest = change - linkage - case
+    if "code" not in reached:  # what was stored has ten digits; more than their rounding has no cause that is known
+        is_rounding = abs(rest) <= ROUNDING * max(abs(linkage), abs(case), size)
+        linkage, rest = (linkage + rest, 0.0) if is_rounding else (linkage, rest)
     parts["from_assumptions"] += case
     parts[f"from_{through_linkage[0]}" if len(through_linkage) == 1 else "not_split"] += linkage
-    parts["from_code"] += change - linkage - case
+    parts["from_code" if "code" in reached else "not_split"] += rest
     return parts
 
 
@@ -174,25 +189,23 @@ def _valued(response: MarginResponse | None, run: RunRecord) -> Cells | None:
 
 
 def _data(before: RunRecord, after: RunRecord) -> Iterator[Change]:
-    files = [
-        {str(each["file"]): str(each["sha256"]) for each in run.manifest.get("inputs", [])} for run in (before, after)
-    ]
-    for name in sorted(files[0].keys() | files[1].keys()):
-        sides = [each.get(name, "") for each in files]
-        if sides[0] != sides[1] and not name.endswith((".yaml", ".md")):
-            yield Change("data", f"file {name}", *(side[:12] for side in sides))
-    rows = [_rows_kept(run) for run in (before, after)]
-    for name in dict.fromkeys([*rows[0], *rows[1]]):
-        sides = [rows[0].get(name, ""), rows[1].get(name, "")]
-        if sides[0] != sides[1]:
-            yield Change("data", f"rows {name}", *sides)
-    for item, names in (("first day", ("window", "first")), ("last day", ("window", "last"))):
-        sides = [str((run.facts.get(names[0]) or {}).get(names[1], "")) for run in (before, after)]
-        if sides[0] != sides[1]:
-            yield Change("data", item, *sides)
-    sides = [str(run.facts.get("active_customers", "")) for run in (before, after)]
-    if sides[0] != sides[1]:
-        yield Change("data", "active customers", *sides)
+    for name, old, new in _differing(_hashes(before), _hashes(after)):
+        if not name.endswith((".yaml", ".md")):
+            yield Change("data", "file", name, old[:12], new[:12])
+    for name, old, new in _differing(_rows_kept(before), _rows_kept(after)):
+        yield Change("data", "rows", name, old, new)
+    for name, old, new in _differing(_window(before), _window(after)):
+        yield Change("data", "window", name, old, new)
+
+
+def _hashes(run: RunRecord) -> dict[str, str]:
+    return {str(each["file"]): str(each["sha256"]) for each in run.manifest.get("inputs", [])}
+
+
+def _window(run: RunRecord) -> dict[str, str]:
+    window = run.facts.get("window") or {}
+    found = {"first_day": window.get("first", ""), "last_day": window.get("last", "")}
+    return {**found, "active_customers": str(run.facts.get("active_customers", ""))}
 
 
 def _rows_kept(run: RunRecord) -> dict[str, str]:
@@ -205,22 +218,17 @@ def _rows_kept(run: RunRecord) -> dict[str, str]:
 
 def _assumptions(before: RunRecord, after: RunRecord) -> Iterator[Change]:
     if not before.facts or not after.facts:  # a run of an earlier version says no more than the hashes of its files
-        files = [
-            {each["file"]: each["sha256"][:12] for each in run.manifest.get("inputs", [])} for run in (before, after)
-        ]
-        for name, *sides in _differing(*files):
-            if str(name).endswith(".yaml"):
-                yield Change("assumptions", f"file {name}", *sides, reaches_linkage=name == DATASET_FILE)
+        for name, old, new in _differing(_hashes(before), _hashes(after)):
+            if name.endswith(".yaml"):
+                yield Change("assumptions", "file", name, old[:12], new[:12], name == DATASET_FILE)
     cases = [_flat(_by_id(run.facts.get("case") or {})) for run in (before, after)]
-    for name, *sides in _differing(*cases):
-        metric = name.endswith("score_gain.metric")
-        yield Change("assumptions", f"case.yaml {name}", sides[0], sides[1], reaches_linkage=metric)
+    for name, old, new in _differing(*cases):
+        yield Change("assumptions", "case", name, old, new, name.endswith("score_gain.metric"))
     assumed = [run.facts.get("assumed") or {} for run in (before, after)]
-    for name, *sides in _differing(*(_flat(each) for each in assumed)):
-        yield Change("assumptions", f"dataset.yaml {name}", sides[0], sides[1])
-    parameters = [_parameters(run) for run in (before, after)]
-    for name, *sides in _differing(*parameters):
-        yield Change("assumptions", f"parameter {name}", sides[0], sides[1], reaches_linkage=name not in _CASE_ONLY)
+    for name, old, new in _differing(_flat(assumed[0]), _flat(assumed[1])):
+        yield Change("assumptions", "dataset", name, old, new)
+    for name, old, new in _differing(_parameters(before), _parameters(after)):
+        yield Change("assumptions", "parameter", name, old, new, name not in _CASE_ONLY)
 
 
 def _parameters(run: RunRecord) -> dict[str, str]:
@@ -232,17 +240,25 @@ def _parameters(run: RunRecord) -> dict[str, str]:
 
 def _code(before: RunRecord, after: RunRecord) -> Iterator[Change]:
     versions = [dict(run.manifest.get("versions") or {}) for run in (before, after)]
-    for name, *sides in _differing(*versions):
-        yield Change("code", f"version of {name}", sides[0], sides[1])
-    codes = [str(run.manifest.get("code_sha256", "")) for run in (before, after)]
-    commits = [str((run.manifest.get("git") or {}).get("commit", "")) for run in (before, after)]
+    for name, old, new in _differing(*versions):
+        yield Change("code", "version", name, old, new)
+    codes, commits = _sources(before, after)
     if codes[0] != codes[1]:
-        yield Change("code", "source of cxroi", *(code[:12] for code in codes))
+        yield Change("code", "source", "cxroi", codes[0][:12], codes[1][:12])
     if commits[0] != commits[1] and (codes[0] != codes[1] or not codes[0]):
-        yield Change("code", "git commit", *(commit[:12] for commit in commits))
+        yield Change("code", "source", "git", commits[0][:12], commits[1][:12])
+
+
+def _sources(*runs: RunRecord) -> tuple[list[str], list[str]]:
+    """Hash of the package's files, and git commit, of each run; empty where it has none."""
+    return (
+        [str(run.manifest.get("code_sha256", "")) for run in runs],
+        [str((run.manifest.get("git") or {}).get("commit", "")) for run in runs],
+    )
 
 
 def _differing(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Name, value before and value after of everything that differs; empty where one side lacks it."""
     for name in dict.fromkeys([*before, *after]):
         sides = (before.get(name, ""), after.get(name, ""))
         if sides[0] != sides[1]:
@@ -321,7 +337,7 @@ def _case_rows(table: pd.DataFrame, stated: Case | None) -> pd.DataFrame:
     whole = "total" if "total" in programmes else programmes[-1] if programmes else ""
     of_whole = own[own["programme"].astype(str) == whole].assign(subject=WHOLE)
     alone = own[own["programme"].astype(str) != "total"]
-    alone = alone.assign(subject="programme " + alone["programme"].astype(str))
+    alone = alone.assign(subject=PROGRAMME + alone["programme"].astype(str))
     found = pd.concat([of_whole, alone], ignore_index=True)
     single = found["low"].isna() | (found["low"] == found["high"])
     value = found["median"].where(found["median"].notna(), found["mean"])

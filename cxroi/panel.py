@@ -1154,3 +1154,56 @@ def window(panel: Panel) -> tuple[dt.date, dt.date]:
     if panel.observed is not None:
         return panel.observed
     return periods.start(int(panel.rows["period"].min()), panel.period), periods.end(panel.last_period, panel.period)
+
+
+def followed(tables: Tables, panel: Panel, *, periods_ahead: int = 4, origins: int = 8) -> pd.DataFrame:
+    """What whole cohorts did: everybody at risk at the end of a period, in each of the periods after it.
+
+    Parameters
+    ----------
+    tables, panel
+        The panel of these tables.
+    periods_ahead
+        How many periods each cohort is followed.
+    origins
+        How many of the latest periods have a cohort.
+
+    Returns
+    -------
+    DataFrame
+        ``period`` (index), ``ahead`` (1, 2, …), ``n`` (customers at risk), ``retained`` (share still kept at the end of the
+        period ahead), ``orders``, ``margin`` (per customer at risk; 0 where no longer kept; margin in currency). Customers
+        without a contract may come back, so that only the next period can be told; so may it of a table of outcomes.
+    """
+    last = panel.last_period
+    if tables.outcomes is not None or _retention_rule(tables) != "contract":
+        base = panel.base[(panel.base["level"] == "") & panel.base["column"].isin(["retained", "orders", "margin"])]
+        wide = base.pivot_table(index="period", columns="column", values="mean").reindex(
+            columns=["retained", "orders", "margin"]
+        )
+        counts = base.groupby("period")["n"].max()
+        found = wide.assign(ahead=1, n=counts).reset_index()
+        kept = found["period"].between(last - origins, last - 1)
+        return found.loc[kept, ["period", "ahead", "n", "retained", "orders", "margin"]].reset_index(drop=True)
+    pairs = [(end, ahead) for end in range(last - origins, last) for ahead in range(1, periods_ahead + 1)]
+    ahead = pd.DataFrame([pair for pair in pairs if sum(pair) <= last], columns=["period", "ahead"], dtype=np.int64)
+    still = nw.col("left").is_null() | (nw.col("left") > nw.col("then"))
+    at_risk = (nw.col("joined") <= nw.col("period")) & (nw.col("left").is_null() | (nw.col("left") > nw.col("period")))
+    activity = _activity(tables, None, panel.period).rename({"period": "then"})
+    cohorts = (
+        _span(tables, panel.period)
+        .join(tables.frame(ahead.assign(then=ahead.sum(axis=1))), how="cross")
+        .filter(at_risk)
+        .join(activity.select("customer_id", "then", "orders", "margin"), on=["customer_id", "then"], how="left")
+        .with_columns(retained=nw.when(still).then(1.0).otherwise(0.0))
+        .with_columns(
+            *((nw.col(column).fill_null(0) * nw.col("retained")).alias(column) for column in ("orders", "margin"))
+        )
+    )
+    sums = (nw.col(column).sum() for column in ("retained", "orders", "margin"))
+    summed = cohorts.group_by("period", "ahead").agg(nw.len().alias("n"), *sums).collect("pandas").to_native()
+    summed = summed.sort_values(["period", "ahead"], ignore_index=True)
+    for column in ("retained", "orders", "margin"):
+        summed[column] = _rounded(summed[column].to_numpy(dtype=float) / summed["n"].to_numpy(dtype=float))
+    told: pd.DataFrame = summed[["period", "ahead", "n", "retained", "orders", "margin"]]
+    return told.astype(dict.fromkeys(("period", "ahead", "n"), np.int64))

@@ -29,6 +29,7 @@ from cxroi.report.html import render_report
 from cxroi.report.key_figures import key_figures
 from cxroi.report.model import Link, Report, Sentence
 from cxroi.report.outcome_period import in_outcome_period
+from cxroi.report.record import write_record
 from cxroi.report.run import INDEX, Finish
 from cxroi.report.wording import verdict
 
@@ -88,8 +89,8 @@ def prepare_report(known: Mapping[str, Any]) -> Finish:
     Returns
     -------
     callable
-        Takes the run's folder and its manifest; writes ``index.html``, ``estimates.csv`` and ``case.csv`` and returns
-        the row accounting.
+        Takes the run's folder and its manifest; writes ``index.html``, ``estimates.csv`` and ``case.csv`` with the
+        record for later runs, and returns the row accounting and what that record says.
 
     Raises
     ------
@@ -114,7 +115,7 @@ def prepare_report(known: Mapping[str, Any]) -> Finish:
     def finish(folder: Path, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         assessment, page = written.result()
         (folder / INDEX).write_text(page, encoding="utf-8", newline="\n")
-        return write_tables(assessment, folder)
+        return write_tables(assessment, folder) | write_record(assessment, folder)
 
     return finish
 

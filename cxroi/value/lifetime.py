@@ -81,6 +81,10 @@ class CustomerValue:
     def _paths(self) -> Paths:
         return self._run(self.horizon_quarters)
 
+    def forward(self, quarters: int) -> Paths:
+        """The equations run forward over so many quarters, whatever the horizon is."""
+        return self._paths if quarters == self.horizon_quarters else self._run(quarters)
+
     def _run(self, quarters: int) -> Paths:
         return run_forward(self._equations, quarters, seed=self.seed, draws=self.draws)
 
@@ -205,7 +209,7 @@ class CustomerValue:
         nothing = np.zeros((0, horizon_quarters))
         paths = None
         if not self.reason:
-            paths = self._paths if horizon_quarters == self.horizon_quarters else self._run(horizon_quarters)
+            paths = self.forward(horizon_quarters)
         through_referrals, through_service, lacking = self._beside_margin(paths, horizon_quarters)
         return MarginResponse(
             exposure=self.exposure,

@@ -51,7 +51,7 @@ class Chart:
     Attributes
     ----------
     kind
-        ``line``; ``column`` or ``bar`` (upright or lying), of which a ``stacked_bar`` starts its first series unseen.
+        ``line``; ``column`` or ``bar`` (upright or lying; the bars of one category lie on one another).
     categories
         Finished texts along the axis.
     series
@@ -62,7 +62,7 @@ class Chart:
         Of the values, in words; with the scale where they were divided by one.
     """
 
-    kind: Literal["line", "column", "bar", "stacked_bar"]
+    kind: Literal["line", "column", "bar"]
     categories: tuple[str, ...]
     series: tuple[Series, ...]
     number_format: str

@@ -94,15 +94,15 @@ def _document(report: Report, day: dt.date) -> dict[str, Any]:
         "decision": _words(report.decision.text) if report.decision else "",
         "answer": [_words(each.text) for each in report.answer],
         "plain": [_words(each.text) for each in report.plain],
-        "plain_title": language.text("page.plain"),
+        "plain_title": language.text("documents.plain_title"),
         "leading": [_card(each) for each in first],
         "further": [_card(each) for each in further],
-        "further_title": language.text("page.further"),
+        "further_title": language.text("documents.further_title"),
         "picture": None if report.picture is None else _exhibit(report.picture),
         "sections": [_section(each, language) for each in report.sections],
         "contents": "" if report.audience is not None else language.text("page.contents"),
         "evidence": language.text("page.evidence"),
-        "page": language.text("page.page"),
+        "page": language.text("documents.page"),
         "footer": _words(report.title),
     }
 

@@ -117,14 +117,25 @@ def run(
         typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="A notebook parameter; may be repeated."),
     ] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="03", help="Only this notebook; may be repeated.")] = None,
+    formats: Annotated[
+        str, typer.Option(metavar="LIST", help="Documents beside HTML, commas between: html,pdf,xlsx,pptx.")
+    ] = "html,pdf",
+    audience: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A leader who gets a pack: board, cfo, marketing, ...; may be repeated; else all."),
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Notebooks run at once.")] = 2,
     timeout_seconds: Annotated[int, typer.Option(min=1, metavar="S", help="Time limit of one notebook.")] = 1800,
 ) -> None:
     """Run all notebooks into a finished report folder."""
+    from functools import partial
+
+    from cxroi.report.documents import Documents, formats_of
     from cxroi.report.executive import prepare_report
     from cxroi.report.run import Execution
     from cxroi.report.run import run as run_report
 
+    documents = Documents(formats_of(formats), tuple(audience or ()))
     folder = run_report(
         dataset,
         quarter=quarter or "",
@@ -137,7 +148,7 @@ def run(
             jobs=jobs,
             timeout_seconds=timeout_seconds,
             on_progress=_show_progress,
-            prepare=prepare_report,
+            prepare=partial(prepare_report, documents=documents),
         ),
     )
     typer.echo(_plain(str(folder / "index.html")))

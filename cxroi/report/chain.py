@@ -11,6 +11,7 @@ from cxroi import plots
 from cxroi.errors import CxroiError
 from cxroi.language import Language
 from cxroi.report import views
+from cxroi.report.charts import scenario_chart, score_chart, value_chart
 from cxroi.report.company import Assessment
 from cxroi.report.facts import (
     case_measure,
@@ -21,7 +22,7 @@ from cxroi.report.facts import (
     linkage_reason,
     value_row,
 )
-from cxroi.report.model import Figure, Section, Sentence
+from cxroi.report.model import Chart, Figure, Section, Sentence
 from cxroi.report.results import NO_ANSWERS
 from cxroi.report.show import money, money_interval
 from cxroi.report.wording import (
@@ -42,9 +43,9 @@ from cxroi.report.wording import (
 )
 
 
-def picture(name: str, axes: Axes, caption: str) -> Figure:
-    """A figure of the page, drawn."""
-    return Figure(f"figure-{name}", plots.to_svg(axes).encode(), "image/svg+xml", plots.alt(axes), caption)
+def picture(name: str, axes: Axes, caption: str, chart: Chart | None = None) -> Figure:
+    """A figure of the page, drawn, with its numbers where a writer may draw it anew."""
+    return Figure(f"figure-{name}", plots.to_svg(axes).encode(), "image/svg+xml", plots.alt(axes), caption, chart)
 
 
 def _part(number: int, title: str, sentences: Sequence[str], exhibits: Sequence[Figure], language: Language) -> Section:
@@ -104,7 +105,8 @@ def _score_picture(a: Assessment, frame: pd.DataFrame, language: Language) -> Fi
         return picture("scores", axes, language.text("executive.caption.undated", source=source, n=n))
     first, last = (language.quarter(str(end)) for end in (frame["period"].min(), frame["period"].max()))
     caption = language.text("executive.caption.survey", source=source, n=n, first=first, last=last)
-    return picture("scores", plots.scores_by_period(frame, language=language), caption)
+    chart = score_chart(frame, a.exposure, language)
+    return picture("scores", plots.scores_by_period(frame, language=language), caption, chart)
 
 
 def _meaning(a: Assessment, language: Language) -> str:
@@ -197,8 +199,9 @@ def worth_section(a: Assessment, language: Language) -> Section:
         end=end_of_data(a, language),
         rate=language.percent(a.value.annual_discount_rate),
     )
-    axes = plots.value_by_band(a.value.tidy(), language=language)
-    return _part(4, title, sentences, [picture("value", axes, caption)], language)
+    tidy = a.value.tidy()
+    axes = plots.value_by_band(tidy, language=language)
+    return _part(4, title, sentences, [picture("value", axes, caption, value_chart(tidy, language))], language)
 
 
 def pay_section(a: Assessment, language: Language) -> Section:
@@ -216,11 +219,6 @@ def pay_section(a: Assessment, language: Language) -> Section:
         ),
         language.text("executive.only_margin"),
     ]
-    caption = language.text(
-        "executive.caption.case",
-        draws=language.number(decision.draws),
-        rate=language.percent(decision.case.annual_discount_rate),
-        start=language.date(decision.case.start),
-    )
-    axes = plots.cash_flows(decision.cash_flows(), language=language)
-    return _part(5, f"{verdict_words(decision, language)}", sentences, [picture("cash-flows", axes, caption)], language)
+    axes = plots.scenarios(decision.tidy(), language=language, currency=decision.case.currency)
+    shown = picture("scenarios", axes, language.text("executive.caption.scenarios"), scenario_chart(decision, language))
+    return _part(5, verdict_words(decision, language), sentences, [shown], language)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from cxroi.case import BusinessCase, Case, business_case, faded_as_observed, rea
 from cxroi.errors import InvalidCase
 from cxroi.panel import METRICS, Panel, build_panel
 from cxroi.report import results, views
+from cxroi.report.beside import Beside, beside
 from cxroi.tables import Tables, read_tables
 from cxroi.value import CustomerValue, Estimates, estimate, lifetime_value
 
@@ -60,6 +62,11 @@ class Assessment:
     decision: BusinessCase | str
     faded: BusinessCase | None
     seed: int
+
+    @cached_property
+    def beside(self) -> Beside:
+        """What the further tables say beside value and case; computed when first asked for."""
+        return beside(self.tables, self.panel, self.estimates, exposure=self.exposure, seed=self.seed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ import pandas as pd
 from cxroi.case.business_case import COLUMNS as CASE_COLUMNS
 from cxroi.language import Language
 from cxroi.report.answer import answer, question, subtitle
+from cxroi.report.benefits import benefits_section
 from cxroi.report.chain import buy_section, pay_section, said_section, stay_section, worth_section
 from cxroi.report.company import Assessment, open_dataset
 from cxroi.report.grounds import (
@@ -25,12 +26,13 @@ from cxroi.report.grounds import (
     provenance_section,
     sure_section,
 )
-from cxroi.report.html import render_report
+from cxroi.report.documents import Documents, rendered, write_workbook_of
+from cxroi.report.first_screen import both_keys, decision_sentence, first_picture, in_order, plain_sentences
 from cxroi.report.key_figures import key_figures
 from cxroi.report.model import Link, Report, Sentence
 from cxroi.report.outcome_period import in_outcome_period
 from cxroi.report.record import write_record
-from cxroi.report.run import INDEX, Finish
+from cxroi.report.run import Finish
 from cxroi.report.wording import verdict
 
 __all__ = ["answer", "executive_report", "prepare_report", "verdict", "write_tables"]
@@ -61,6 +63,7 @@ def executive_report(
         pay_section(assessment, language),
         sure_section(assessment, language),
         change_section(assessment, language),
+        benefits_section(assessment, language),
         assumptions_section(assessment, language),
         checks_section(assessment, language),
         limits_section(assessment, language),
@@ -71,51 +74,58 @@ def executive_report(
         title=question(assessment, language),
         subtitle=subtitle(assessment, language),
         answer=tuple(Sentence(f"answer-{at}", words) for at, words in enumerate(answer(assessment, language), start=1)),
-        key_figures=tuple(key_figures(assessment, language)),
+        key_figures=in_order(key_figures(assessment, language)),
         sections=sections,
         links=_links(pages, language),
+        decision=decision_sentence(assessment, language),
+        plain=tuple(each for each in (both_keys(assessment, language), *plain_sentences(assessment, language)) if each),
+        picture=first_picture(assessment, language),
     )
 
 
-def prepare_report(known: Mapping[str, Any]) -> Finish:
-    """Read a data set and its case, write their report beside the notebooks, and give what puts it into the folder.
+def prepare_report(known: Mapping[str, Any], documents: Documents | None = None) -> Finish:
+    """Read a data set and its case, write their documents beside the notebooks, and give what puts them into the folder.
 
     Parameters
     ----------
     known
         ``parameters`` (``dataset, quarter, lang, seed, case`` and, if stated, ``draws``), ``inputs`` (``file, bytes,
         sha256``) and ``notebooks``, the names of those whose pages will stand beside.
+    documents
+        Formats and leaders; by default HTML and PDF for everybody.
 
     Returns
     -------
     callable
-        Takes the run's folder and its manifest; writes ``index.html``, ``estimates.csv`` and ``case.csv`` with the
-        record for later runs, and returns the row accounting and what that record says.
+        Takes the run's folder and its manifest; writes the documents, ``estimates.csv`` and ``case.csv`` with the record
+        for later runs, and returns the row accounting, what that record says and the names of the documents.
 
     Raises
     ------
     InputError
         If tables, quarter or case are wrong.
     """
-    parameters = known["parameters"]
+    parameters, wanted = known["parameters"], documents or Documents()
     stated = {name: parameters[name] for name in ("quarter", "case", "seed", "draws") if name in parameters}
     opening = open_dataset(parameters["dataset"], **stated)
 
     language = Language(parameters["lang"], opening.panel.currency)
 
-    def write() -> tuple[Assessment, str]:
+    def write() -> tuple[Assessment, Mapping[str, bytes]]:
         assessment = opening.assess()
         report = executive_report(assessment, language, inputs=known["inputs"], pages=list(known["notebooks"]))
-        return assessment, render_report(report)
+        return assessment, rendered(assessment, report, language, wanted)
 
     worker = ThreadPoolExecutor(max_workers=1)
     written = worker.submit(write)
     worker.shutdown(wait=False)
 
     def finish(folder: Path, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-        assessment, page = written.result()
-        (folder / INDEX).write_text(page, encoding="utf-8", newline="\n")
-        return write_tables(assessment, folder) | write_record(assessment, folder)
+        assessment, files = written.result()
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        names = [*files, *write_workbook_of(assessment, folder, language, wanted)]
+        return write_tables(assessment, folder) | write_record(assessment, folder) | {"documents": sorted(names)}
 
     return finish
 

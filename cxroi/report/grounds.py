@@ -17,6 +17,7 @@ from cxroi.language import Language
 from cxroi.panel import window
 from cxroi.report.answer import how_sure, what_changes
 from cxroi.report.chain import picture
+from cxroi.report.charts import tornado_chart
 from cxroi.report.company import Assessment
 from cxroi.report.facts import headline, main_estimate, strength, strength_of
 from cxroi.report.model import Column, Figure, Section, Sentence, Table
@@ -65,7 +66,8 @@ def change_section(a: Assessment, language: Language) -> Section:
     inputs = a.decision.tornado()
     if len(inputs):
         axes = plots.tornado(inputs, language=language, currency=a.decision.case.currency)
-        exhibits.append(picture("tornado", axes, language.text("executive.caption.tornado")))
+        caption = language.text("executive.caption.tornado")
+        exhibits.append(picture("tornado", axes, caption, tornado_chart(a.decision, language)))
     exhibits.append(_scenario_table(a.decision, language))
     return _section("change", language, [what_changes(a, language)], exhibits)
 

@@ -32,7 +32,7 @@ TRACEBACK_LINES = 20
 _SCROLL = '<div class="scroll" tabindex="0">'
 MINUS = re.compile(r"(?<![\w.,-])-(?=[\d₫$€£¥])")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_PAGE = re.compile(r"(#[\w-]+|[\w-]+\.(html|ipynb|csv|json)(#[\w-]+)?)")
+_PAGE = re.compile(r"(#[\w-]+|[\w-]+\.(html|ipynb|csv|json|pdf|xlsx|pptx)(#[\w-]+)?)")
 _TABLE = ("table", "thead", "tbody", "tfoot", "tr", "th", "td", "caption", "colgroup", "col")
 _BLOCK = ("p", "div", "ul", "ol", "li", "dl", "dt", "dd", "pre", "blockquote", "figure", "figcaption", "hr")
 _PHRASE = ("span", "b", "i", "em", "strong", "sub", "sup", "small", "code", "br")

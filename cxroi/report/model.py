@@ -1,12 +1,18 @@
 """The report as data: sections of sentences, figures and tables, each with an id; every writer of a format reads this.
 
-All texts are finished (words from the catalogue, numbers formatted) and plain: a writer escapes them.
+All texts are finished (words from the catalogue, numbers formatted) and plain: a writer escapes them. One id has one
+text, in whichever document it stands.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+Audience = Literal["board", "cfo", "marketing", "sales", "service", "hr", "data", "cx"]
+AUDIENCES: tuple[Audience, ...] = get_args(Audience)
+"""Leaders who get a pack of their own."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +35,50 @@ class KeyFigure:
 
 
 @dataclass(frozen=True)
+class Series:
+    """One series of a chart: its name, a number a category (None where there is none), its colour as ``#rrggbb``."""
+
+    name: str
+    values: tuple[float | None, ...]
+    colour: str
+    is_dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What a figure draws, as numbers, for writers whose reader can edit a chart.
+
+    Attributes
+    ----------
+    kind
+        ``line``; ``column`` or ``bar`` (upright or lying; the bars of one category lie on one another).
+    categories
+        Finished texts along the axis.
+    series
+        In the unit of the axis.
+    number_format
+        How the axis writes numbers, as a spreadsheet spells it.
+    unit
+        Of the values, in words; with the scale where they were divided by one.
+    """
+
+    kind: Literal["line", "column", "bar"]
+    categories: tuple[str, ...]
+    series: tuple[Series, ...]
+    number_format: str
+    unit: str
+
+
+@dataclass(frozen=True)
 class Figure:
-    """A picture: ``image`` in the format ``media``, what it shows in words, its source and n as caption."""
+    """A picture: ``image`` in the format ``media``, what it shows in words, its source and n as caption; ``chart``: its numbers."""
 
     id: str
     image: bytes
     media: Literal["image/svg+xml", "image/png"]
     alt: str
     caption: str
+    chart: Chart | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +91,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of finished texts; each row as long as ``columns``."""
+    """A table of finished texts; each row as long as ``columns``, its first cell the head of the row."""
 
     id: str
     caption: str
@@ -77,7 +119,31 @@ class Link:
 
 @dataclass(frozen=True)
 class Report:
-    """The executive report of one run."""
+    """A report of one run: that of the executives, or the pack of one leader.
+
+    Attributes
+    ----------
+    lang, title, subtitle
+        Of the document.
+    answer
+        What comes first.
+    key_figures
+        The first ``leading`` of them stand on the first screen, the rest below it.
+    sections, links
+        In their order; links to what stands beside.
+    id
+        ``index`` or the leader's name: the document's name in the run's folder.
+    audience
+        Whom it is for; None: everybody.
+    decision
+        What is asked of the reader.
+    plain
+        What to make of the figures, for a reader without statistics.
+    picture
+        The one picture of the first screen.
+    packs
+        Documents for single leaders beside this one.
+    """
 
     lang: Literal["vi", "en"]
     title: str
@@ -86,3 +152,47 @@ class Report:
     key_figures: tuple[KeyFigure, ...]
     sections: tuple[Section, ...]
     links: tuple[Link, ...] = ()
+    id: str = "index"
+    audience: Audience | None = None
+    decision: Sentence | None = None
+    plain: tuple[Sentence, ...] = ()
+    picture: Figure | None = None
+    packs: tuple[Link, ...] = ()
+    leading: int = 3
+
+    @property
+    def exhibits(self) -> Iterator[Figure | Table]:
+        """Every figure and table in the order of the document."""
+        if self.picture is not None:
+            yield self.picture
+        for section in self.sections:
+            yield from section.exhibits
+
+    def exhibit(self, name: str) -> Figure | Table | None:
+        """The figure or table of an id; None where the document has none."""
+        return next((each for each in self.exhibits if each.id == name), None)
+
+
+def words_by_id(report: Report) -> dict[str, tuple[str, ...]]:
+    """Every text of a report by the id of what it stands in: sentences, key figures, sections, rows of tables, figures.
+
+    >>> words_by_id(Report("en", "Title", "", (Sentence("answer-1", "Yes."),), (), ()))
+    {'title': ('Title',), 'answer-1': ('Yes.',)}
+    """
+    found: dict[str, tuple[str, ...]] = {"title": (report.title,)}
+    if report.subtitle:
+        found["subtitle"] = (report.subtitle,)
+    sentences = [*report.answer, *report.plain, *([report.decision] if report.decision else [])]
+    for section in report.sections:
+        found[f"section {section.id}"] = (section.title,)
+        sentences += section.sentences
+    found |= {each.id: (each.text,) for each in sentences}
+    found |= {each.id: (each.label, each.value, each.interval, each.evidence) for each in report.key_figures}
+    for exhibit in report.exhibits:
+        if isinstance(exhibit, Figure):
+            found[exhibit.id] = (exhibit.alt, exhibit.caption)
+        else:
+            found[exhibit.id] = (exhibit.caption, *(each.label for each in exhibit.columns))
+            found |= {f"{exhibit.id} {at}": row for at, row in enumerate(exhibit.rows, start=1)}
+    found |= {each.page: (each.label,) for each in (*report.packs, *report.links)}
+    return found

@@ -1,0 +1,141 @@
+"""The ten benefits: to which terms of the one identity each belongs, whether it is in the money, and what the data say of it."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from cxroi.case import BusinessCase, benefit_parts
+from cxroi.language import Language
+from cxroi.report.company import Assessment
+from cxroi.report.facts import headline, value_row
+from cxroi.report.model import Column, Section, Sentence, Table
+from cxroi.report.show import money, money_interval
+from cxroi.report.wording import change_range, change_words, reason_words
+from cxroi.value.acquisition import Acquisition
+from cxroi.value.identity import BENEFITS
+from cxroi.value.referrals import ReferralRates
+from cxroi.value.service import ALL, CostToServe
+
+OUTSIDE = ("workplace", "better_world", "culture")
+COUNTED = {"retention": "counted", "stay_and_spend": "counted", "trial_and_forgiveness": "within", "lifetime_value": "sum"}
+HUNDRED = 100.0
+
+
+def benefits_section(a: Assessment, language: Language) -> Section:
+    """All ten in their usual order, 1 to 7 as terms of the identity, 8 to 10 outside the money."""
+    sentences = [language.text("documents.benefits.rule")]
+    parts = benefit_parts(a.decision) if isinstance(a.decision, BusinessCase) else pd.DataFrame()
+    if len(parts):
+        mean = parts.set_index("part")["mean"]
+        sentences.append(
+            language.text(
+                "documents.benefits.sum",
+                retention=money(mean["retention"], language),
+                spend=money(mean["spend"], language),
+                total=money(mean["total"], language),
+            )
+        )
+    texts = tuple(Sentence(f"benefits-{at}", words) for at, words in enumerate(sentences, start=1))
+    table = benefits_table(a, language)
+    return Section("benefits", language.text("documents.section.benefits"), texts, (table,))
+
+
+def benefits_table(a: Assessment, language: Language) -> Table:
+    """A row a benefit: its term, whether it is counted, what the data say."""
+    parts = benefit_parts(a.decision) if isinstance(a.decision, BusinessCase) else pd.DataFrame()
+    rows = [
+        (
+            language.text("documents.benefits.numbered", number=language.number(at), name=language.text(f"documents.benefit.{name}")),
+            language.text(f"documents.benefit_term.{name}"),
+            language.text(f"documents.counted.{_counted(name, bool(len(parts)))}"),
+            _figure(name, a, parts, language),
+        )
+        for at, name in enumerate(BENEFITS, start=1)
+    ]
+    heads = tuple(Column(language.text(f"documents.column.{name}")) for name in ("benefit", "term", "counted", "data_say"))
+    return Table("table-benefits", language.text("documents.caption.benefits"), heads, tuple(rows))
+
+
+def beyond_table(a: Assessment, language: Language) -> Table:
+    """Benefits 8 to 10 alone."""
+    whole = benefits_table(a, language)
+    rows = tuple(row for row, name in zip(whole.rows, BENEFITS, strict=True) if name in OUTSIDE)
+    return Table("table-beyond", language.text("documents.caption.beyond"), whole.columns, rows)
+
+
+def _counted(name: str, valued: bool) -> str:
+    if name in OUTSIDE:
+        return "outside"
+    return COUNTED.get(name, "shown") if valued else "not_valued"
+
+
+def _figure(name: str, a: Assessment, parts: pd.DataFrame, language: Language) -> str:
+    if name in ("retention", "stay_and_spend"):
+        return _part("retention" if name == "retention" else "spend", a, parts, language)
+    if name == "lifetime_value":
+        return _point(a, language)
+    if name == "referrals":
+        return referral_words(a.beside.referrals, language)
+    if name == "acquisition_and_price":
+        return cost_words(a.beside.acquisition, language)
+    if name == "cost_to_serve":
+        return service_words(a.beside.service, language)
+    return language.text("documents.benefits.no_figure" if name in OUTSIDE else "documents.benefits.no_own_figure")
+
+
+def _part(part: str, a: Assessment, parts: pd.DataFrame, language: Language) -> str:
+    if len(parts):
+        row = parts.set_index("part").loc[part]
+        words = {"value": money(row["median"], language), "interval": money_interval(row["low"], row["high"], language)}
+        return language.text("documents.benefits.present_value", **words)
+    found = headline(a, "retained" if part == "retention" else "orders")
+    if found is None:
+        return language.text("documents.benefits.no_own_figure")
+    outcome = str(found["outcome"])
+    return language.text(
+        "documents.benefits.per_point",
+        change=change_words(outcome, float(found["estimate"]), language),
+        interval=change_range(outcome, float(found["conf_low"]), float(found["conf_high"]), language),
+    )
+
+
+def _point(a: Assessment, language: Language) -> str:
+    row = value_row(a, "value_of_one_point")
+    if row is None:
+        return language.text("documents.benefits.no_own_figure")
+    words = {"value": money(row["estimate"], language), "interval": money_interval(row["low"], row["high"], language)}
+    return language.text("documents.benefits.point", **words)
+
+
+def referral_words(found: ReferralRates | str, language: Language) -> str:
+    """Referrals of all customers who answered, by 100 of them and period, or why that is not known."""
+    if isinstance(found, str):
+        return language.text("documents.unknown", reason=reason_words(found, language))
+    rows = found.tidy()
+    row = rows[(rows["by"] == "all") & (rows["kind"] == "all")].iloc[0]
+    ends = [language.number(HUNDRED * row[name], 2) for name in ("rate", "conf_low", "conf_high")]
+    interval = language.text("format.interval", low=ends[1], high=ends[2])
+    return language.text("documents.benefits.referred", rate=ends[0], interval=interval)
+
+
+def cost_words(found: Acquisition | str, language: Language) -> str:
+    """What a new customer costs, or why that is not known."""
+    if isinstance(found, str):
+        return language.text("documents.unknown", reason=reason_words(found, language))
+    row = found.tidy().iloc[-1]
+    if pd.isna(row["cac"]):
+        return language.text("documents.benefits.no_own_figure")
+    interval = money_interval(row["cac_conf_low"], row["cac_conf_high"], language)
+    return language.text("documents.benefits.new_customer", value=money(row["cac"], language), interval=interval)
+
+
+def service_words(found: CostToServe | str, language: Language) -> str:
+    """What serving the lowest band costs more than serving the highest, or why that is not known."""
+    if isinstance(found, str):
+        return language.text("documents.unknown", reason=reason_words(found, language))
+    rows = found.tidy()
+    row = rows[(rows["kind"] == ALL) & rows["band"].str.contains(" less ", regex=False)].iloc[0]
+    if pd.isna(row["estimate"]):
+        return language.text("documents.benefits.no_own_figure")
+    interval = money_interval(row["conf_low"], row["conf_high"], language)
+    return language.text("documents.benefits.served", value=money(row["estimate"], language), interval=interval)

@@ -1,0 +1,220 @@
+"""What a leader reads in the first minute: what is to be decided, both keys, and the figures in plain words."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+
+from cxroi import plots
+from cxroi.case import BusinessCase, Case
+from cxroi.evidence.sensitivity import Sensitivity, confounder_as_strong_as
+from cxroi.language import Language
+from cxroi.report.chain import picture
+from cxroi.report.charts import cash_chart
+from cxroi.report.company import Assessment
+from cxroi.report.facts import STRONG, break_even_measure, case_measure
+from cxroi.report.model import Figure, KeyFigure, Sentence
+from cxroi.report.show import money, said
+from cxroi.report.wording import LIKELY, UNLIKELY, listed, reason_words, subject_words, verdict
+
+Key = Literal["met", "open", "missed"]
+
+FIRST = ("retention", "npv", "break_even", "break_even_multiple", "point", "score", "customer")
+FIRST_FIGURES = 3
+MOST_TIMES = 20  # of a confounder's strength that are looked for
+TENTHS = 10
+QUADRANTS = {
+    (True, True): "win",
+    (False, True): "cost_play",
+    (True, False): "not_yet_money",
+    (False, False): "stop",
+}
+
+
+def decision_sentence(a: Assessment, language: Language) -> Sentence:
+    """What the board is asked for, as the figures bear it; or why nothing can be asked yet."""
+    if isinstance(a.decision, str) or not isinstance(a.case, Case):
+        words = language.text("documents.decision.none", reason=reason_words(a.decision if isinstance(a.decision, str) else "", language))
+        return Sentence("decision", words)
+    chance = float(a.decision.glance()["p_npv_positive"].iloc[0])
+    owners = sorted({each.owner for each in a.case.programmes if each.owner})
+    words = language.text(
+        f"documents.decision.{verdict(chance)}",
+        programme=subject_words(a.case, language),
+        cost=money(float(a.decision.whole.measures["pv_cost"][0]), language),
+        months=language.number(a.case.horizon_months),
+        start=language.date(a.case.start),
+        owner=listed(owners, language),
+    )
+    return Sentence("decision", words)
+
+
+def customers_key(case: Case) -> Key:
+    """Whether customers' own measures have moved: a gain above zero that a comparison of customers stands behind."""
+    if any(each.score_gain.low <= 0 for each in case.programmes):
+        return "missed"
+    return "met" if all(each.evidence in STRONG for each in case.programmes) else "open"
+
+
+def money_key(decision: BusinessCase) -> Key:
+    """Whether the money is there: net present value above zero in most simulated futures, or in few."""
+    chance = float(decision.glance()["p_npv_positive"].iloc[0])
+    return "met" if chance >= LIKELY else "missed" if chance <= UNLIKELY else "open"
+
+
+def quadrant(decision: BusinessCase) -> str:
+    """One of the four verdicts of both keys: ``win``, ``cost_play``, ``not_yet_money``, ``stop``; a key that is open counts as not met."""
+    return QUADRANTS[customers_key(decision.case) == "met", money_key(decision) == "met"]
+
+
+def both_keys(a: Assessment, language: Language) -> Sentence | None:
+    """What customers say and money, side by side, and the verdict that follows; None without a valued case."""
+    if isinstance(a.decision, str):
+        return None
+    words = language.text(
+        "documents.both_keys",
+        customers=language.text(f"documents.customers_key.{customers_key(a.decision.case)}"),
+        money=language.text(f"documents.money_key.{money_key(a.decision)}"),
+        verdict=language.text(f"documents.quadrant.{quadrant(a.decision)}"),
+    )
+    return Sentence("both-keys", words)
+
+
+def in_order(figures: list[KeyFigure]) -> tuple[KeyFigure, ...]:
+    """Key figures with those of the first screen in front: the customer's side, then money, then what must come true."""
+    names = [f"key-{name}" for name in FIRST]
+    first = [each for name in names for each in figures if each.id == name][:FIRST_FIGURES]
+    return (*first, *(each for each in figures if each not in first))
+
+
+def first_picture(a: Assessment, language: Language) -> Figure | None:
+    """Money over time where there is a case, else what a customer is worth, else nothing."""
+    if isinstance(a.decision, BusinessCase):
+        return cash_picture(a.decision, language)
+    return None
+
+
+def cash_picture(decision: BusinessCase, language: Language) -> Figure:
+    """What has come in and gone out, discounted and added up by month."""
+    caption = language.text(
+        "executive.caption.case",
+        draws=language.number(decision.draws),
+        rate=language.percent(decision.case.annual_discount_rate),
+        start=language.date(decision.case.start),
+    )
+    axes = plots.cash_flows(decision.cash_flows(), language=language)
+    return picture("cash-flows", axes, caption, cash_chart(decision, language))
+
+
+def plain_sentences(a: Assessment, language: Language) -> tuple[Sentence, ...]:
+    """Chance, break-even and robustness for a reader without statistics."""
+    lines = []
+    if isinstance(a.decision, BusinessCase):
+        lines += [("chance", _chance(a.decision, language)), ("break-even", _break_even(a, a.decision, language))]
+    lines.append(("robustness", robustness(a.beside.sensitivity, language)))
+    return tuple(Sentence(f"plain-{name}", words) for name, words in lines if words)
+
+
+def _chance(decision: BusinessCase, language: Language) -> str:
+    share = float(decision.glance()["p_npv_positive"].iloc[0])
+    tenths = min(max(round(TENTHS * share), 0), TENTHS)
+    key = "none" if tenths == 0 else "all" if tenths == TENTHS else "some"
+    words = {"number": language.number(tenths)} if key == "some" else {}
+    return language.text(f"documents.plain.chance_{key}", **words)
+
+
+def _break_even(a: Assessment, decision: BusinessCase, language: Language) -> str:
+    multiple = case_measure(decision, "break_even_multiple")["median"]
+    if math.isnan(multiple):
+        return language.text("documents.plain.no_break_even")
+    share = language.percent(multiple, 0)
+    enough = "enough" if multiple <= 1 else "too_much"
+    if len(decision.case.programmes) > 1:
+        return language.text(f"documents.plain.multiple_{enough}", share=share)
+    low, high = (language.number(end) for end in a.panel.score_ranges[a.exposure])
+    lift = pilot_lift(a)
+    sentence = language.text(
+        f"documents.plain.break_even_{enough}",
+        gain=language.points(case_measure(decision, break_even_measure(decision))["median"], 2),
+        low=low,
+        high=high,
+        metric=a.exposure.upper(),
+        share=share,
+        mode=language.number(decision.case.programmes[0].score_gain.mode, 2),
+    )
+    if lift is None:
+        return language.text("documents.plain.stop", first=sentence)
+    ends = language.interval(lift["conf_low"], lift["conf_high"], "number", 2)
+    measured = language.text("documents.plain.pilot", lift=language.number(lift["estimate"], 2), interval=ends)
+    return language.text("documents.plain.joined", first=sentence, second=measured)
+
+
+def pilot_lift(a: Assessment) -> dict[str, Any] | None:
+    """What a pilot under the name or at the touchpoint of the only programme lifted the score by; None where none did."""
+    if isinstance(a.beside.pilot, str) or not isinstance(a.case, Case) or len(a.case.programmes) != 1:
+        return None
+    rows = a.beside.pilot.tidy()
+    own = rows[(rows["estimand"] == "pilot_lift") & rows["estimate"].notna()]
+    names = initiative_names(a)
+    mine = [str(each) for each in own["initiative"] if names.get(str(each)) == a.case.programmes[0].name]
+    found = own[own["initiative"].astype(str).isin(mine)]
+    return None if found.empty else {str(name): value for name, value in found.iloc[0].items()}
+
+
+def initiative_names(a: Assessment) -> dict[str, str]:
+    """Name of each initiative of the data by its id as text."""
+    if a.tables.initiatives is None:
+        return {}
+    table = a.tables.initiatives.select("initiative_id", "name").collect()
+    return {str(key): str(name) for key, name in zip(table["initiative_id"], table["name"], strict=True)}
+
+
+def robustness(found: Sensitivity | str, language: Language) -> str:
+    """How strong something unseen would have to be, told by what is recorded; empty where nothing can be said."""
+    if isinstance(found, str):
+        return ""
+    outcome = language.text(f"documents.outcome.{found.outcome}")
+    if abs(found.estimate) <= found.critical_value * found.std_error:
+        return language.text("documents.plain.robust_open", outcome=outcome)
+    strongest = _strongest(found)
+    if strongest is None:
+        value = language.percent(found.robustness_value())
+        return language.text("documents.plain.robust_alone", outcome=outcome, value=value)
+    name, zero, chance = strongest
+    words = {"outcome": outcome, "name": said(name, language), "times": _times(zero, language)}
+    if zero > MOST_TIMES and chance > MOST_TIMES:
+        return language.text("documents.plain.robust_far", **words)
+    return language.text("documents.plain.robust", chance=_times(chance, language), **words)
+
+
+def _strongest(found: Sensitivity) -> tuple[str, float, float] | None:
+    """Recorded columns that would take most away, and how many times as strong erases the figure, or leaves it to chance."""
+    best: tuple[str, float, float] | None = None
+    for row in found.linear.strengths.to_dict("records"):
+        strength = (float(row["r2_score"]), float(row["r2_outcome"]))
+        ends = tuple(_times_as_strong(found, strength, margin=margin) for margin in (0.0, found.critical_value))
+        if best is None or ends[1] < best[2]:
+            best = (str(row["benchmark"]), ends[0], ends[1])
+    return best
+
+
+def _times_as_strong(found: Sensitivity, strength: tuple[float, float], *, margin: float) -> float:
+    """Multiple, in tenths, at which a confounder so many times as strong brings the figure to its margin of error; inf beyond 20."""
+    sign = np.sign(found.estimate)
+    for tenth in range(1, 10 * MOST_TIMES + 1):
+        r2_score, r2_outcome = confounder_as_strong_as(*strength, tenth / 10)
+        if math.isnan(r2_score):  # nothing so strong can stand beside what is recorded
+            return math.inf
+        estimate, error = found.confounded(r2_score, r2_outcome)
+        if sign * estimate - margin * error <= 0:
+            return tenth / 10
+    return math.inf
+
+
+def _times(times: float, language: Language) -> str:
+    if math.isinf(times):
+        return language.text("documents.plain.more_than", number=language.number(MOST_TIMES))
+    return language.number(times, 1)
+

@@ -235,8 +235,8 @@ def _facts(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _parameters(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = next(iter(_inner(manifest, "parameters").values()), {})
-    return found if isinstance(found, dict) else {}
+    own = _inner(manifest, "parameters")
+    return _inner(own, next(iter(own), ""))
 
 
 def _company(manifest: Mapping[str, Any]) -> str:

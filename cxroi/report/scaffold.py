@@ -155,7 +155,7 @@ def _blocks(
             yield from (f"{margin}# {line}" for line in textwrap.wrap(paragraph, WIDTH - len(margin)))
         if lines:
             yield lines
-        if not margin:
+        if not margin and key not in ("tables", "programmes"):
             yield ""
 
 

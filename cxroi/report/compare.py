@@ -16,7 +16,7 @@ from cxroi.errors import InputError
 from cxroi.language import Code, Language
 from cxroi.plots.formats import with_currency
 from cxroi.report import show
-from cxroi.report.differences import CAUSES, WHOLE, Cause, Change, causes_of, changes, figures, why_not_split
+from cxroi.report.differences import CAUSES, PARTS, WHOLE, Cause, Change, causes_of, changes, figures, why_not_split
 from cxroi.report.folder import MANIFEST, put_in_place, relative, workspace
 from cxroi.report.html import render_report
 from cxroi.report.model import Column, Figure, KeyFigure, Link, Report, Section, Sentence, Table
@@ -279,7 +279,7 @@ def _moved(row: Row, after: RunRecord, language: Language) -> str:
 
 def _split_words(before: RunRecord, after: RunRecord, row: Row, language: Language) -> str:
     causes = [cause for cause in CAUSES if cause in str(row["causes"]).split("+")]
-    if row["change"] == 0 or not causes:
+    if not causes or all(row[name] == 0 for name in PARTS):
         return language.text("compare.split.nothing", figure=_name(row, language))
     if len(causes) == 1:
         return language.text(
@@ -436,7 +436,8 @@ def _figures_section(table: pd.DataFrame, after: RunRecord, language: Language) 
 def _split_section(
     before: RunRecord, after: RunRecord, table: pd.DataFrame, found: Sequence[Change], language: Language
 ) -> Section:
-    own = table[(table["source"] == "case") & (table["subject"] == WHOLE) & (table["change"].abs() > 0)]
+    moved = (table[["change", *PARTS]].abs() > 0).any(axis=1)
+    own = table[(table["source"] == "case") & (table["subject"] == WHOLE) & moved]
     if own.empty:
         key = "nothing_to_split" if causes_of(found) else "same"
         return Section(

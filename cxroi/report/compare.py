@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -146,6 +147,14 @@ def record_words(summary: Row, language: Language) -> tuple[str, ...]:
     )
 
 
+def day_words(text: Any, language: Language) -> str:
+    """A day given as 2026-09-30; a dash where it is none."""
+    try:
+        return language.date(dt.date.fromisoformat(str(text)))
+    except ValueError:
+        return show.EMPTY
+
+
 def measure_words(measure: str, language: Language) -> str:
     """Name of what was forecast."""
     return language.find(f"compare.forecast.{measure}") or measure.upper()
@@ -216,17 +225,10 @@ def _window(run: RunRecord, language: Language) -> str:
     return language.text(
         "compare.window",
         name=run.name,
-        first=_day(window.get("first"), language),
-        last=_day(window.get("last"), language),
-        made=_day(made, language),
+        first=day_words(window.get("first"), language),
+        last=day_words(window.get("last"), language),
+        made=day_words(made, language),
     )
-
-
-def _day(text: Any, language: Language) -> str:
-    try:
-        return language.date(pd.Timestamp(str(text)).date())
-    except ValueError:
-        return language.text("format.missing")
 
 
 def _answer(
@@ -512,7 +514,7 @@ def _item(change: Change, language: Language) -> str:
 def _side(change: Change, text: str, language: Language) -> str:
     """How it stood in one run: days and counts as the language writes them."""
     if change.name in ("first_day", "last_day"):
-        return _day(text, language)
+        return day_words(text, language)
     is_count = change.kind == "rows" or change.name == "active_customers"
     return language.number(int(text)) if is_count and text.removeprefix("-").isdecimal() else text or show.EMPTY
 

@@ -16,7 +16,7 @@ from cxroi import plots
 from cxroi.language import Code, Language
 from cxroi.plots.formats import with_currency
 from cxroi.report import show
-from cxroi.report.compare import PAGE, TABLE, record_words
+from cxroi.report.compare import PAGE, TABLE, day_words, record_words
 from cxroi.report.folder import MANIFEST, write_whole
 from cxroi.report.html import render_page
 from cxroi.report.model import Column, Figure, Table
@@ -59,11 +59,15 @@ class Company:
 @contextlib.contextmanager
 def listed(run_folder: str | Path) -> Iterator[None]:
     """Bring the list of runs up to date when a run has ended, also in a failure; that it can't be written stops nobody."""
+    reports = Path(os.path.realpath(run_folder)).parent
     try:
         yield
-    finally:
-        with contextlib.suppress(OSError):
-            update_index(Path(os.path.realpath(run_folder)).parent)
+    except BaseException:
+        with contextlib.suppress(Exception):  # what went wrong in the run is what must be heard
+            update_index(reports)
+        raise
+    with contextlib.suppress(OSError):
+        update_index(reports)
 
 
 def update_index(reports: Path) -> Path | None:
@@ -138,12 +142,14 @@ def _listed(name: str, manifest: Mapping[str, Any], language: Language) -> Liste
         is_done=is_done,
         status=language.text("runs.done") if is_done else _why_failed(manifest, language),
         window=language.text(
-            "format.interval", low=_day(window.get("first"), language), high=_day(window.get("last"), language)
+            "format.interval",
+            low=day_words(window.get("first"), language),
+            high=day_words(window.get("last"), language),
         )
         if window
         else show.EMPTY,
         lang=_lang(manifest),
-        made=_day(str(_inner(manifest, "timing").get("started_at", ""))[:10], language),
+        made=day_words(str(_inner(manifest, "timing").get("started_at", ""))[:10], language),
         npv=_amount(figures.get("npv"), own, chance=figures.get("p_npv_positive")),
         point=_amount(figures.get("point"), own),
         evidence=_rung(figures.get("evidence") or figures.get("point_evidence"), language),
@@ -247,13 +253,6 @@ def _company(manifest: Mapping[str, Any]) -> str:
 
 def _lang(manifest: Mapping[str, Any]) -> Code:
     return "vi" if _parameters(manifest).get("lang") == "vi" else "en"
-
-
-def _day(text: Any, language: Language) -> str:
-    try:
-        return language.date(pd.Timestamp(str(text)).date())
-    except ValueError:
-        return show.EMPTY
 
 
 def _amount(ends: Any, language: Language, *, chance: Any = None) -> str:

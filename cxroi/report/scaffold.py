@@ -31,11 +31,8 @@ DATASET: tuple[tuple[str, str], ...] = (
     ("controls", "#controls: [age, plan, region]"),
     ("scales", "#scales: {nps: [0, 10], csat: [1, 5], ces: {range: [1, 7], easy: 7}}"),
     ("experiments", "#experiments: [SK001]"),
-    (
-        "calendar",
-        "#calendar:\n#  - {name: Tết 2026, kind: Tết, starts_on: 2026-02-10, ends_on: 2026-02-24}",
-    ),
-    ("accept", "#accept:\n#  transactions: {unknown_customer: drop}"),
+    ("calendar", "#calendar: [{name: Tết 2026, kind: Tết, starts_on: 2026-02-10, ends_on: 2026-02-24}]"),
+    ("accept", "#accept: {transactions: {unknown_customer: drop}}"),
     ("tables", "tables:\n  customers:\n    file: customers.csv"),
     ("columns", "    #columns: {customer_id: MA_KH, joined_on: NGAY_TAO}"),
     ("format", '    #delimiter: ";"\n    #decimal: ","\n    #encoding: utf-8'),

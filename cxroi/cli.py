@@ -15,7 +15,6 @@ from cxroi import __version__
 from cxroi.errors import CxroiError, InputError
 
 if TYPE_CHECKING:
-    from cxroi.report.run import Progress
     from cxroi.tables import Tables, Violation
 
 app = typer.Typer(
@@ -66,6 +65,17 @@ def _cxroi(
     ] = False,
 ) -> None:
     pass
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder, like data/mine.")],
+    lang: Annotated[Literal["vi", "en"], typer.Option(help="Language of the explanations.")] = "en",
+) -> None:
+    """Make a company's own folder: settings to fill in, what goes where, empty tables."""
+    from cxroi.report.scaffold import scaffold
+
+    typer.echo(_plain(str(scaffold(folder, lang=lang) / "README.md")))
 
 
 @app.command()
@@ -126,31 +136,38 @@ def run(
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Notebooks run at once.")] = 2,
     timeout_seconds: Annotated[int, typer.Option(min=1, metavar="S", help="Time limit of one notebook.")] = 1800,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run every notebook, also those that did not change.")] = False,
 ) -> None:
     """Run all notebooks into a finished report folder."""
     from functools import partial
 
     from cxroi.report.documents import Documents, formats_of
     from cxroi.report.executive import prepare_report
+    from cxroi.report.progress import shown, steps
     from cxroi.report.run import Execution
     from cxroi.report.run import run as run_report
+    from cxroi.report.runs_index import listed
 
     documents = Documents(formats_of(formats), tuple(audience or ()))
-    folder = run_report(
-        dataset,
-        quarter=quarter or "",
-        case=case or "",
-        out=out,
-        lang=lang,
-        parameters=_assignments(parameter or []),
-        execution=Execution(
-            only=tuple(only or ()),
-            jobs=jobs,
-            timeout_seconds=timeout_seconds,
-            on_progress=_show_progress,
-            prepare=partial(prepare_report, documents=documents),
-        ),
-    )
+    with listed(out or Path("reports", dataset.resolve().name)), shown(typer.echo) as tell:
+        folder = run_report(
+            dataset,
+            quarter=quarter or "",
+            case=case or "",
+            out=out,
+            lang=lang,
+            parameters=_assignments(parameter or []),
+            execution=Execution(
+                only=tuple(only or ()),
+                jobs=jobs,
+                timeout_seconds=timeout_seconds,
+                on_progress=tell,
+                prepare=partial(prepare_report, documents=documents),
+                fresh=fresh,
+            ),
+        )
+    for line in steps(folder):
+        typer.echo(line)
     typer.echo(_plain(str(folder / "index.html")))
 
 
@@ -269,17 +286,6 @@ def _assignments(texts: Sequence[str]) -> dict[str, str]:
         if not sign or not name.strip():
             raise InputError(f"-p must be written name=value; got {text!r}. Example: -p horizon_months=36")
     return {name.strip(): value for name, _, value in pairs}
-
-
-def _show_progress(progress: Progress) -> None:
-    """Print a line when a notebook starts and when it ends; the same on a terminal and in a log."""
-    name, taken = f"{progress.notebook:<16}", f"{progress.seconds:6.1f} s"
-    if progress.state == "started":
-        typer.echo(f"{name}started")
-    elif progress.state == "done":
-        typer.echo(f"{name}done    {taken}")
-    elif progress.state == "failed":
-        typer.echo(f"{name}failed  {taken}, cell {progress.cell} of {progress.cells}")
 
 
 if __name__ == "__main__":

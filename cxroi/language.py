@@ -107,7 +107,8 @@ class Language:
 
     def number(self, x: SupportsFloat | None, digits: int = 0) -> str:
         """Write a number with that many decimals, halves away from zero; a missing one in words."""
-        return self._unusual(x) or format_decimal(_rounded(x, digits), _pattern(digits), self._locale)
+        with localcontext(prec=400):  # an internal rate of return may have dozens of digits
+            return self._unusual(x) or format_decimal(_rounded(x, digits), _pattern(digits), self._locale)
 
     def percent(self, x: SupportsFloat | None, digits: int = 1) -> str:
         """Write a share (0.12) as a percentage (12%)."""

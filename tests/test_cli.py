@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import io
+import json
 import os
 import re
 import subprocess
@@ -12,6 +14,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 import cxroi.panel
 import cxroi.simulate
@@ -19,10 +22,11 @@ import cxroi.tables
 import cxroi.value
 from cxroi import __version__, cli
 from cxroi.errors import InputError, NotebookFailed
+from cxroi.report import progress
 from cxroi.tables import Violation
 
 RUN = importlib.import_module("cxroi.report.run")  # the package may bind the name to the function
-COMMANDS = ("check", "estimate", "run", "simulate")
+COMMANDS = ("check", "compare", "estimate", "init", "run", "simulate")
 
 
 def test_help_loads_no_library() -> None:
@@ -150,14 +154,22 @@ def test_run_passes_everything_on(monkeypatch, tmp_path: Path, capsys) -> None:
         seen.update(options, dataset=dataset)
         seen["execution"].on_progress(RUN.Progress("03_retention", "started", 0, 12, 0.0))
         seen["execution"].on_progress(RUN.Progress("03_retention", "cell", 4, 12, 1.0))
+        seen["execution"].on_progress(RUN.Progress("04_purchases", "reused", 0, 0, 0.0))
+        seen["execution"].on_progress(RUN.Progress("05_value", "cell", 7, 9, 20.0))
         seen["execution"].on_progress(RUN.Progress("03_retention", "done", 12, 12, 6.24))
+        (tmp_path / "done").mkdir()
+        timing = {
+            "seconds": {"05_value": 21.5, "inputs": 0.1, "finish": 1.26, "total": 30.0},
+            "reused": ["04_purchases"],
+        }
+        (tmp_path / "done" / "manifest.json").write_text(json.dumps({"timing": timing}), encoding="utf-8")
         return tmp_path / "done"
 
     monkeypatch.setattr(RUN, "run", run)
     arguments = ["run", "data/sample", "--quarter", "2026Q3", "--case", "c.yaml", "--lang", "vi", "--only", "03"]
-    assert cli.main([*arguments, "-p", "horizon_months=24", "-p", "note=a=b", "--jobs", "3"]) == 0
+    assert cli.main([*arguments, "-p", "horizon_months=24", "-p", "note=a=b", "--jobs", "3", "--fresh"]) == 0
     how = seen.pop("execution")
-    assert (how.only, how.jobs, how.timeout_seconds) == (("03",), 3, 1800)
+    assert (how.only, how.jobs, how.timeout_seconds, how.fresh) == (("03",), 3, 1800, True)
     assert seen == {
         "dataset": Path("data/sample"),
         "quarter": "2026Q3",
@@ -168,9 +180,43 @@ def test_run_passes_everything_on(monkeypatch, tmp_path: Path, capsys) -> None:
     }
     assert capsys.readouterr().out.splitlines() == [
         "03_retention    started",
+        "04_purchases    unchanged, taken over",
+        "05_value        cell 7 of 9, 20.0 s",
         "03_retention    done       6.2 s",
+        "Steps: reading the inputs 0.1 s, 05_value 21.5 s, writing the report 1.3 s; in all 30.0 s",
+        "1 of the notebooks had unchanged inputs and were taken over; --fresh runs them again.",
         str(tmp_path / "done" / "index.html"),
     ]
+
+
+def test_the_list_of_runs_is_brought_up_to_date_also_by_a_failure(monkeypatch, tmp_path: Path, capsys) -> None:
+    failed = {"status": "failed", "versions": {}, "notebooks": {"03_retention": {"status": "failed"}}}
+
+    def run(*_: object, **__: object) -> Path:
+        (tmp_path / "reports" / "a.failed").mkdir(parents=True)
+        (tmp_path / "reports" / "a.failed" / "manifest.json").write_text(json.dumps(failed), encoding="utf-8")
+        raise NotebookFailed("03_retention", "error", "it stopped")
+
+    monkeypatch.setattr(RUN, "run", run)
+    assert cli.main(["run", "data/sample", "--out", str(tmp_path / "reports" / "a")]) == 1
+    assert capsys.readouterr().err == "it stopped\n"
+    page = (tmp_path / "reports" / "index.html").read_text(encoding="utf-8")
+    assert 'href="a.failed/03_retention.html"' in page
+
+
+def test_a_terminal_gets_one_display_that_lives(monkeypatch, capsys) -> None:
+    board = progress.Board()
+    for state, cell in (("started", 0), ("cell", 3), ("reused", 0)):
+        board(RUN.Progress("0" + str(cell) + "_x", state, cell, 12, 1.0))
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(board.table())
+    told = console.export_text()
+    assert re.search(r"03_x +running +█{5}░{15} +cell 3 of 12 +1\.\d s", told)
+    assert told.index("00_x") < told.index("03_x")
+    monkeypatch.setattr(progress, "_is_terminal", lambda: True)
+    with progress.shown(lambda _: pytest.fail("a line was written")) as tell:
+        tell(RUN.Progress("01_data", "started", 0, 12, 0.0))
+    assert "01_data" in capsys.readouterr().out
 
 
 def test_a_parameter_needs_a_name_and_a_value(capsys) -> None:

@@ -107,6 +107,11 @@ def test_numbers(x: float | None, digits: int, vi: str, en: str) -> None:
     assert EN.number(x, digits) == en
 
 
+def test_numbers_of_any_size_are_written() -> None:
+    assert Language("en").number(1e30).startswith("1,000,000")
+    assert Language("vi").percent(2e37, 0).endswith("000%")
+
+
 def test_shares_and_points() -> None:
     assert (VI.percent(0.1234), EN.percent(0.1234), EN.percent(0.29, 0)) == ("12,3%", "12.3%", "29%")
     assert (VI.points(0.3), EN.points(0.3), EN.points(1, 0), EN.points(1.0)) == (

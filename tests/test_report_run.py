@@ -15,13 +15,16 @@ from typing import Any
 import pytest
 
 from cxroi.errors import CxroiError, InputError, InvalidParameters, NotebookFailed
+from cxroi.language import Language
 from cxroi.report import kernel as kernels
 from cxroi.report.html import data_uri, render_notebook, render_report, safe_html, safe_markdown
 from cxroi.report.kernel import Watch
 from cxroi.report.model import Column, Figure, KeyFigure, Link, Report, Section, Sentence, Table
 from cxroi.report.notebook import canonical, masked, read_notebook, translated, write_notebook
 from cxroi.report.parameters import MODELS, parameters_cell
+from cxroi.report.resume import reads_only_its_folder
 from cxroi.report.run import Execution, Progress, hash_inputs, run, run_notebooks
+from cxroi.report.stopped import stop_of
 
 CHANGES_BY_CHANCE = """
 import sys
@@ -107,12 +110,10 @@ def test_a_run_is_whole_and_reruns_to_the_same_bytes(tmp_path: Path, monkeypatch
     first = contents(folder)
     assert folder == tmp_path / "reports" / "a"
     assert set(first) == {"01_data.html", "01_data.ipynb", "06_case.html", "06_case.ipynb", "manifest.json"}
-    assert (
-        contents(run("data", out="reports/a", parameters={"draws": 500}, execution=Execution(("01", "06"), 1))) == first
-    )
-    assert os.listdir("reports") == ["a"]
-
     manifest = manifest_of(folder)
+    again = Execution(("01", "06"), 1, fresh=True)
+    assert contents(run("data", out="reports/a", parameters={"draws": 500}, execution=again)) == first
+    assert os.listdir("reports") == ["a"]
     assert manifest["status"] == "done"
     assert manifest["seed"] == 20
     assert manifest["parameters"]["06_case"]["draws"] == 500
@@ -121,6 +122,7 @@ def test_a_run_is_whole_and_reruns_to_the_same_bytes(tmp_path: Path, monkeypatch
     ]
     assert {"cxroi", "python", "pandas", "papermill"} <= set(manifest["versions"])
     assert set(manifest["timing"]["seconds"]) == {"inputs", "01_data", "06_case", "total"}
+    assert manifest["timing"]["reused"] == []
     assert [p.state for p in heard if p.notebook == "06_case"] == ["started", "cell", "cell", "cell", "done"]
     assert all(p.cell <= p.cells == 3 for p in heard)
 
@@ -131,6 +133,177 @@ def test_a_run_is_whole_and_reruns_to_the_same_bytes(tmp_path: Path, monkeypatch
     notebook = read_notebook(folder / "06_case.ipynb")
     assert "draws = 500" in notebook["cells"][2]["source"]
     assert set(notebook["cells"][-1]["outputs"][0]["data"]) == {"image/svg+xml"}
+
+
+def execute_nothing(started: list[str]) -> Any:
+    """Stands for a kernel: every cell is numbered; 03 fails where ``draws`` of its notebook say so."""
+
+    def execute(source: str, result: str, *, on_cell: Any, **_: object) -> None:
+        notebook = read_notebook(Path(source))
+        code = "".join(cell["source"] for cell in notebook["cells"])
+        started.append(code)
+        on_cell(0)
+        if "fails here" in code:
+            raise RuntimeError("no such engine")
+        cells = [{**cell, "execution_count": 1} for cell in notebook["cells"]]
+        write_notebook({**notebook, "cells": cells}, Path(result))
+
+    return execute
+
+
+def test_what_is_unchanged_is_taken_over_and_gives_the_bytes_of_a_full_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write_suite(tmp_path, {"01_data": "'a'", "03_retention": "'b'", "06_case": "'c'"}))
+    Path("data/case.yaml").write_text("first")
+    started: list[str] = []
+    monkeypatch.setattr("cxroi.report.run.execute", execute_nothing(started))
+
+    def how(**options: Any) -> Execution:
+        return Execution(only=("01", "03", "06"), jobs=1, **options)
+
+    def ran() -> list[str]:
+        names = [letter for code in started for letter in "abc" if f"'{letter}'" in code]
+        started.clear()
+        return names
+
+    run("data", parameters={"draws": 500}, execution=how())
+    assert ran() == ["a", "b", "c"]
+    heard: list[Progress] = []
+    folder = run("data", parameters={"draws": 500}, execution=how(on_progress=heard.append))
+    assert ran() == []
+    assert [(each.notebook, each.state) for each in heard] == [
+        (name, "reused") for name in ("01_data", "03_retention", "06_case")
+    ]
+    assert manifest_of(folder)["timing"]["reused"] == ["01_data", "03_retention", "06_case"]
+    reused = contents(folder)
+    assert contents(run("data", parameters={"draws": 500}, execution=how(fresh=True))) == reused
+    assert ran() == ["a", "b", "c"]
+
+    changes = {
+        "of the case": (lambda: Path("data/case.yaml").write_text("second"), ["c"]),
+        "of the data": (lambda: Path("data/customers.csv").write_text("customer_id\n2\n"), ["a", "b", "c"]),
+        "of a page by hand": (lambda: Path("reports/data/01_data.html").write_text("mine"), ["a"]),
+        "of code": (lambda: monkeypatch.setattr("cxroi.report.resume.code_sha256", lambda: "new"), ["a", "b", "c"]),
+        "of a package": (
+            lambda: monkeypatch.setattr("cxroi.report.resume.environment_sha256", lambda: "x"),
+            ["a", "b", "c"],
+        ),
+        "of nothing": (lambda: None, []),
+    }
+    for what, (change, expected) in changes.items():
+        change()
+        run("data", parameters={"draws": 500}, execution=how())
+        assert ran() == expected, what
+    run("data", parameters={"draws": 600}, execution=how())
+    assert ran() == ["c"]
+    run("data", parameters={"draws": 600, "seed": 1}, execution=how())
+    assert ran() == ["a", "b", "c"]
+    notebook = read_notebook(Path("notebooks/03_retention.ipynb"))
+    write_notebook({**notebook, "cells": [*notebook["cells"], code_cell("1")]}, Path("notebooks/03_retention.ipynb"))
+    run("data", parameters={"draws": 600, "seed": 1}, execution=how())
+    assert ran() == ["b"]
+
+
+def test_the_remains_of_a_failed_run_are_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(write_suite(tmp_path, {"01_data": "'a'", "03_retention": "'fails here'"}))
+    started: list[str] = []
+    monkeypatch.setattr("cxroi.report.run.execute", execute_nothing(started))
+    how = Execution(only=("01", "03"), jobs=1)
+    with pytest.raises(NotebookFailed, match=r"what to do next: reports/data\.failed/03_retention\.html"):
+        run("data", execution=how)
+    notebook = read_notebook(Path("notebooks/03_retention.ipynb"))
+    cells = [{**cell, "source": cell["source"].replace("fails here", "b")} for cell in notebook["cells"]]
+    write_notebook({**notebook, "cells": cells}, Path("notebooks/03_retention.ipynb"))
+    started.clear()
+    folder = run("data", execution=how)
+    assert len(started) == 1
+    assert manifest_of(folder)["timing"]["reused"] == ["01_data"]
+    assert os.listdir("reports") == ["data"]
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        'tables: {customers: {sql: "SELECT 1 AS customer_id"}}',
+        "tables: {customers: {file: ../elsewhere.csv}}",
+        "tables: {customers: {file: .hidden/customers.csv}}",
+        "tables: {customers: {file: /data/customers.csv}}",
+    ],
+)
+def test_nothing_is_taken_over_where_data_may_lie_outside(tmp_path: Path, declared: str) -> None:
+    (tmp_path / "customers.csv").write_text("customer_id\n1\n")
+    assert reads_only_its_folder(tmp_path)
+    (tmp_path / "dataset.yaml").write_text(declared)
+    assert not reads_only_its_folder(tmp_path)
+
+
+def test_nothing_is_taken_over_through_a_linked_folder(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "customers").symlink_to(tmp_path / "elsewhere")
+    assert not reads_only_its_folder(tmp_path / "data")
+
+
+@pytest.mark.parametrize("lang", ["en", "vi"])
+def test_a_page_says_where_it_stopped_why_and_what_to_do(lang: Any) -> None:
+    error = {"output_type": "error", "ename": "ValueError", "evalue": "too big"}
+    lines = [f"line {number}" for number in range(30)]
+    notebook = book(
+        text_cell("# Do they stay?"),
+        code_cell("one"),
+        text_cell("Words\n\n## The curve\n\nMore"),
+        code_cell("two", {**error, "traceback": [f"\x1b[31m{line}\x1b[0m" for line in lines]}),
+        text_cell("## Later"),
+        code_cell("three"),
+    )
+    language = Language(lang)
+    stop = stop_of(
+        notebook,
+        name="03_retention",
+        reason="error",
+        message="It broke.",
+        cell=2,
+        dataset="data/my shop",
+        language=language,
+    )
+    assert (stop.question, stop.part) == ("Do they stay?", "The curve")
+    assert stop.place == language.text("stopped.place", cell="2", cells="3")
+    assert stop.lines == tuple(lines[-8:])
+    assert any("cxroi run 'data/my shop' --only 03" in step for step in stop.steps)
+    page = render_notebook(notebook, title="x", lang=lang, failure="It broke.", stop=stop)
+    assert_self_contained(page)
+    for words in (
+        "The curve",
+        "It broke.",
+        "line 29",
+        language.text("stopped.next"),
+        language.text("stopped.kind.other"),
+    ):
+        assert words in page
+    assert page.index("It broke.") < page.index("Words")
+
+
+@pytest.mark.parametrize(
+    ("reason", "ename", "kind"),
+    [
+        ("error", "InvalidTables", "input"),
+        ("error", "FileNotFoundError", "file"),
+        ("error", "MemoryError", "memory"),
+        ("error", "ModuleNotFoundError", "package"),
+        ("killed", "", "killed"),
+        ("timeout", "", "timeout"),
+    ],
+)
+def test_each_kind_of_stop_has_its_advice(reason: str, ename: str, kind: str) -> None:
+    outputs = [{"output_type": "error", "ename": ename, "evalue": "", "traceback": []}] if ename else []
+    notebook = book(code_cell("one", *outputs))
+    stop = stop_of(
+        notebook, name="01_data", reason=reason, message="m", cell=1, dataset=HOSTILE, language=Language("en")
+    )
+    assert Language("en").text(f"stopped.kind.{kind}") in stop.message
+    assert stop.steps
+    assert "<script" not in render_notebook(notebook, title="x", lang="en", failure="m", stop=stop)
 
 
 @pytest.mark.notebook
@@ -177,6 +350,8 @@ def test_failures_are_told_apart_and_an_earlier_run_stays(tmp_path: Path, monkey
         "05_value": "error",
     }
     page = (remains / "01_data.html").read_text(encoding="utf-8")
+    assert "cell 3 of 3" in page
+    assert "What to do next" in page
     assert "ValueError: scores must lie in 0..10" in page
     assert "\x1b" not in page
     assert "took longer than 8 seconds" in (remains / "03_retention.html").read_text(encoding="utf-8")

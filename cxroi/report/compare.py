@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,12 +17,12 @@ from cxroi.errors import InputError
 from cxroi.language import Code, Language
 from cxroi.plots.formats import with_currency
 from cxroi.report import show
-from cxroi.report.differences import CAUSES, WHOLE, Cause, Change, causes_of, changes, figures, why_not_split
+from cxroi.report.differences import CAUSES, PARTS, WHOLE, Cause, Change, causes_of, changes, figures, why_not_split
 from cxroi.report.folder import MANIFEST, put_in_place, relative, workspace
 from cxroi.report.html import render_report
 from cxroi.report.model import Column, Figure, KeyFigure, Link, Report, Section, Sentence, Table
 from cxroi.report.record import RunRecord, read_run, write_table
-from cxroi.report.wording import capital, chance_words, score_range, score_size, score_words
+from cxroi.report.wording import capital, chance_words, score_size, score_words
 from cxroi.value.outlook import record, scored
 
 PAGE, TABLE, RECORD = "index.html", "compare.csv", "forecast_record.csv"
@@ -35,6 +36,7 @@ LEADING = (
     ("{exposure}", "score"),
 )
 """Subject and figure of what the picture and the first screen show."""
+Row = Mapping[Any, Any]
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -133,7 +135,7 @@ def comparison(
     )
 
 
-def record_words(summary: Mapping[str, Any], language: Language) -> tuple[str, ...]:
+def record_words(summary: Row, language: Language) -> tuple[str, ...]:
     """A row of ``record`` in words: measure, forecasts, within range, bias, mean error, CRPS."""
     measure = str(summary["measure"])
     return (
@@ -143,6 +145,14 @@ def record_words(summary: Mapping[str, Any], language: Language) -> tuple[str, .
         forecast_words(measure, float(summary["bias"]), language, is_change=True),
         *(forecast_size(measure, float(summary[name]), language) for name in ("mean_absolute_error", "crps")),
     )
+
+
+def day_words(text: Any, language: Language) -> str:
+    """A day given as 2026-09-30; a dash where it is none."""
+    try:
+        return language.date(dt.date.fromisoformat(str(text)))
+    except ValueError:
+        return show.EMPTY
 
 
 def measure_words(measure: str, language: Language) -> str:
@@ -215,17 +225,10 @@ def _window(run: RunRecord, language: Language) -> str:
     return language.text(
         "compare.window",
         name=run.name,
-        first=_day(window.get("first"), language),
-        last=_day(window.get("last"), language),
-        made=_day(made, language),
+        first=day_words(window.get("first"), language),
+        last=day_words(window.get("last"), language),
+        made=day_words(made, language),
     )
-
-
-def _day(text: Any, language: Language) -> str:
-    try:
-        return language.date(pd.Timestamp(str(text)).date())
-    except ValueError:
-        return language.text("format.missing")
 
 
 def _answer(
@@ -258,7 +261,7 @@ def _leading(table: pd.DataFrame, after: RunRecord) -> list[dict[str, Any]]:
     return [row for row in rows if math.isfinite(row["change"])]
 
 
-def _moved(row: Mapping[str, Any], after: RunRecord, language: Language) -> str:
+def _moved(row: Row, after: RunRecord, language: Language) -> str:
     """A figure before and after, and whether the new one lies in the old interval."""
     words = {
         "figure": _name(row, language),
@@ -276,9 +279,9 @@ def _moved(row: Mapping[str, Any], after: RunRecord, language: Language) -> str:
     return language.text(f"compare.moved_{place}", **words, interval=interval)
 
 
-def _split_words(before: RunRecord, after: RunRecord, row: Mapping[str, Any], language: Language) -> str:
+def _split_words(before: RunRecord, after: RunRecord, row: Row, language: Language) -> str:
     causes = [cause for cause in CAUSES if cause in str(row["causes"]).split("+")]
-    if row["change"] == 0 or not causes:
+    if not causes or all(row[name] == 0 for name in PARTS):
         return language.text("compare.split.nothing", figure=_name(row, language))
     if len(causes) == 1:
         return language.text(
@@ -301,7 +304,7 @@ def _split_words(before: RunRecord, after: RunRecord, row: Mapping[str, Any], la
     )
 
 
-def _part(row: Mapping[str, Any], cause: Cause, language: Language) -> str:
+def _part(row: Row, cause: Cause, language: Language) -> str:
     return _signed(row, float(row[f"from_{cause}"]), language)
 
 
@@ -309,7 +312,7 @@ def _listed(causes: Sequence[Cause], language: Language) -> str:
     return ", ".join(language.text(f"compare.cause.{cause}") for cause in causes)
 
 
-def _name(row: Mapping[str, Any], language: Language) -> str:
+def _name(row: Row, language: Language) -> str:
     subject, figure = str(row["subject"]), str(row["figure"])
     if row["source"] == "scores":
         return subject.upper()
@@ -324,11 +327,11 @@ def _name(row: Mapping[str, Any], language: Language) -> str:
     return language.text("compare.of_programme", measure=measure, programme=subject.partition(" ")[2])
 
 
-def _kind(row: Mapping[str, Any]) -> str:
+def _kind(row: Row) -> str:
     return "range" if row["source"] == "case" else "confidence"
 
 
-def _write(row: Mapping[str, Any], x: float, language: Language) -> str:
+def _write(row: Row, x: float, language: Language) -> str:
     """A figure in its unit."""
     figure, unit = str(row["figure"]), str(row["unit"])
     if not math.isfinite(x):
@@ -339,10 +342,12 @@ def _write(row: Mapping[str, Any], x: float, language: Language) -> str:
         return chance_words(x, language)
     if unit in ("per_year", "ratio") and not figure.startswith("break_even"):
         return language.percent(x, 0)
+    if unit == "months":
+        return language.text("executive.months", number=language.number(x))
     return language.points(x, 2) if unit == "points" else show.in_unit(x, unit, language)
 
 
-def _signed(row: Mapping[str, Any], x: float, language: Language) -> str:
+def _signed(row: Row, x: float, language: Language) -> str:
     """A difference of two figures in its unit, with its sign."""
     figure, unit = str(row["figure"]), str(row["unit"])
     if not math.isfinite(x):
@@ -350,21 +355,26 @@ def _signed(row: Mapping[str, Any], x: float, language: Language) -> str:
     if row["source"] == "scores":
         text = score_size(str(row["subject"]), x, language)
     elif figure.startswith("p_") or (unit in ("per_year", "ratio") and not figure.startswith("break_even")):
-        text = language.percentage_points(x, 1)
+        text = language.text("plots.pp", number=language.number(100 * x, 1))
     else:
         text = _write(row, x, language)
     return f"+{text}" if x > 0 else text
 
 
-def _value(row: Mapping[str, Any], side: str, language: Language) -> str:
+def _value(row: Row, side: str, language: Language) -> str:
     return _write(row, float(row[side]), language)
 
 
-def _change(row: Mapping[str, Any], language: Language) -> str:
+def _change(row: Row, language: Language) -> str:
     return _signed(row, float(row["change"]), language)
 
 
-def _interval(row: Mapping[str, Any], side: str, language: Language) -> str:
+def _with_interval(row: Row, side: str, language: Language) -> str:
+    interval = _interval(row, side, language)
+    return _value(row, side, language) + ("" if interval == show.EMPTY else f" ({interval})")
+
+
+def _interval(row: Row, side: str, language: Language) -> str:
     low, high = float(row[f"{side}_low"]), float(row[f"{side}_high"])
     if not (math.isfinite(low) and math.isfinite(high)):
         return show.EMPTY
@@ -404,14 +414,11 @@ def _figures_section(table: pd.DataFrame, after: RunRecord, language: Language) 
         exhibits.append(
             Figure("picture-figures", svg, "image/svg+xml", plots.alt(axes), language.text("compare.caption"))
         )
-    columns = ("figure", "before", "interval_before", "after", "interval_after", "change", "causes")
+    columns = ("figure", "before", "after", "change", "causes")
     body = tuple(
         (
             _name(row, language),
-            _value(row, "before", language),
-            _interval(row, "before", language),
-            _value(row, "after", language),
-            _interval(row, "after", language),
+            *(_with_interval(row, side, language) for side in ("before", "after")),
             _change(row, language),
             _listed([cause for cause in CAUSES if cause in row["causes"].split("+")], language) or show.EMPTY,
         )
@@ -421,7 +428,7 @@ def _figures_section(table: pd.DataFrame, after: RunRecord, language: Language) 
         Table(
             "table-figures",
             language.text("compare.table"),
-            _columns(columns, language, words=("figure", "causes")),
+            _columns(columns, language, words=("figure", "before", "after", "causes")),
             body,
         )
     )
@@ -431,7 +438,8 @@ def _figures_section(table: pd.DataFrame, after: RunRecord, language: Language) 
 def _split_section(
     before: RunRecord, after: RunRecord, table: pd.DataFrame, found: Sequence[Change], language: Language
 ) -> Section:
-    own = table[(table["source"] == "case") & (table["subject"] == WHOLE) & (table["change"].abs() > 0)]
+    moved = (table[["change", *PARTS]].abs() > 0).any(axis=1)
+    own = table[(table["source"] == "case") & (table["subject"] == WHOLE) & moved]
     if own.empty:
         key = "nothing_to_split" if causes_of(found) else "same"
         return Section(
@@ -452,7 +460,8 @@ def _split_section(
     if reason and len(causes_of(found)) > 1:
         sentences.append(language.text(f"compare.why.{reason}"))
     elif (own["not_split"].abs() > 0).any():
-        sentences.append(language.text("compare.why.mixed"))
+        key = "mixed" if len(causes_of(found, linkage_only=True)) > 1 else "unreached"
+        sentences.append(language.text(f"compare.why.{key}"))
     return Section(
         "split",
         language.text("compare.section.split"),
@@ -468,7 +477,7 @@ def _split_section(
     )
 
 
-def _zero_or(row: Mapping[Any, Any], name: str, language: Language) -> str:
+def _zero_or(row: Row, name: str, language: Language) -> str:
     return show.EMPTY if row[name] == 0 else _signed(row, float(row[name]), language)
 
 
@@ -481,8 +490,7 @@ def _changes_section(found: Sequence[Change], language: Language) -> Section:
         (
             capital(language.text(f"compare.cause.{each.cause}")),
             _item(each, language),
-            each.before or show.EMPTY,
-            each.after or show.EMPTY,
+            *(_side(each, side, language) for side in (each.before, each.after)),
         )
         for each in shown
     )
@@ -501,6 +509,14 @@ def _item(change: Change, language: Language) -> str:
         table, _, why = change.name.partition(": ")
         return language.text("compare.item.rows", name=show.said(table, language), reason=show.said(why, language))
     return language.text(f"compare.item.{change.kind}", name=change.name)
+
+
+def _side(change: Change, text: str, language: Language) -> str:
+    """How it stood in one run: days and counts as the language writes them."""
+    if change.name in ("first_day", "last_day"):
+        return day_words(text, language)
+    is_count = change.kind == "rows" or change.name == "active_customers"
+    return language.number(int(text)) if is_count and text.removeprefix("-").isdecimal() else text or show.EMPTY
 
 
 def _record_section(before: RunRecord, after: RunRecord, forecasts: pd.DataFrame, language: Language) -> Section:
@@ -527,13 +543,13 @@ def _record_section(before: RunRecord, after: RunRecord, forecasts: pd.DataFrame
         )
         heads = _columns(columns, language, words=("measure", "quarter", "covered"))
         exhibits.append(Table("table-forecasts", language.text("compare.forecasts_table"), heads, body))
-        columns = ("measure", "forecasts", "share_covered", "bias", "mean_error", "crps")
+        columns_of_record = ("measure", "forecasts", "share_covered", "bias", "mean_error", "crps")
         rows = tuple(record_words(row, language) for row in record(forecasts).to_dict("records"))
         exhibits.append(
             Table(
                 "table-record",
                 language.text("compare.record_table"),
-                _columns(columns, language, words=("measure",)),
+                _columns(columns_of_record, language, words=("measure",)),
                 rows,
             )
         )

@@ -24,12 +24,11 @@ from cxroi.value.response import MarginResponse
 Cause = Literal["data", "assumptions", "code"]
 Kind = Literal["file", "rows", "window", "case", "dataset", "parameter", "version", "source"]
 CAUSES: tuple[Cause, ...] = ("data", "assumptions", "code")
-PARTS = tuple(f"from_{cause}" for cause in CAUSES)
+PARTS = (*(f"from_{cause}" for cause in CAUSES), "not_split")
 COLUMNS = (
     *("source", "subject", "figure", "before", "before_low", "before_high", "after", "after_low", "after_high"),
     *("change", "interval", "unit", "evidence_before", "evidence_after", "causes"),
     *PARTS,
-    "not_split",
 )
 KEY = ["source", "subject", "figure"]
 WHOLE = "case"  # subject of the figures of a whole case: the total, or its only programme
@@ -120,10 +119,10 @@ def _parts(
     size: float,
 ) -> dict[str, float]:
     """How much of a change each cause made; the parts sum to it. ``size`` is that of the figure itself."""
-    parts = {**dict.fromkeys(PARTS, 0.0), "not_split": 0.0}
+    parts = dict.fromkeys(PARTS, 0.0)
     if not np.isfinite(change):
         return dict.fromkeys(parts, np.nan)
-    if change == 0.0:
+    if change == 0.0 and through is None:
         return parts
     if len(reached) == 1:
         return parts | {f"from_{reached[0]}": change}

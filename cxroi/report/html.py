@@ -122,6 +122,11 @@ def render_report(report: Report) -> str:
     )
 
 
+def render_page(template: str, *, title: str, language: Language, **parts: Any) -> str:
+    """Page of a template of its own, in the dress of all pages."""
+    return _template(template).render(title=title, language=language, styles=styles(), contents=[], **parts)
+
+
 @cache
 def styles() -> Markup:
     """Style sheet of every page, with both fonts embedded."""

@@ -134,7 +134,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 def read_csv(path: Path) -> pd.DataFrame:
     """Table of a run; empty where the file is missing or is no table."""
     try:
-        return pd.read_csv(path, float_precision="round_trip")
+        return pd.read_csv(path)
     except (OSError, ValueError):
         return pd.DataFrame()
 

@@ -32,6 +32,7 @@ RECORD_COLUMNS = (
     *("measure", "made_at", "quarter", "quarters_ahead", "expected", "low", "high"),
     *("actual", "covered", "error", "crps", "unit"),
 )
+FEWEST = 5  # customers of a cohort, so that no sum tells of a single one
 SAME_CUSTOMERS = 0.1  # a forecast is scored where its customers and those counted later differ by less than this share
 
 
@@ -83,6 +84,7 @@ def realised(tables: Tables, panel: Panel, scores: dict[str, pd.DataFrame] | Non
         return pd.DataFrame(columns=list(ACTUAL_COLUMNS))
     rows: list[tuple[object, ...]] = []
     cohorts = followed(tables, panel, periods_ahead=QUARTERS_AHEAD)
+    cohorts = cohorts[cohorts["n"] >= FEWEST]
     scale = (
         max(float(panel.active["weight"].iloc[0]), 1.0) if len(panel.active) and _is_sampled(panel, cohorts) else 1.0
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from cxroi.case import BusinessCase, benefit_parts
+from cxroi.case import BusinessCase
+from cxroi.case.parts import benefit_parts
 from cxroi.language import Language
 from cxroi.report.company import Assessment
 from cxroi.report.facts import headline, value_row

@@ -13,7 +13,7 @@ from cxroi.evidence.sensitivity import Sensitivity, confounder_as_strong_as
 from cxroi.language import Language
 from cxroi.report.chain import picture
 from cxroi.report.charts import cash_chart
-from cxroi.report.company import Assessment
+from cxroi.report.company import Assessment, smallest_detectable_gain
 from cxroi.report.facts import STRONG, break_even_measure, case_measure
 from cxroi.report.model import Figure, KeyFigure, Sentence
 from cxroi.report.show import money, said
@@ -113,6 +113,7 @@ def plain_sentences(a: Assessment, language: Language) -> tuple[Sentence, ...]:
     lines = []
     if isinstance(a.decision, BusinessCase):
         lines += [("chance", _chance(a.decision, language)), ("break-even", _break_even(a, a.decision, language))]
+        lines.append(("detectable", _detectable(a, a.decision, language)))
     lines.append(("robustness", robustness(a.beside.sensitivity, language)))
     return tuple(Sentence(f"plain-{name}", words) for name, words in lines if words)
 
@@ -149,6 +150,16 @@ def _break_even(a: Assessment, decision: BusinessCase, language: Language) -> st
     ends = language.interval(lift["conf_low"], lift["conf_high"], "number", 2)
     measured = language.text("documents.plain.pilot", lift=language.number(lift["estimate"], 2), interval=ends)
     return language.text("documents.plain.joined", first=sentence, second=measured)
+
+
+def _detectable(a: Assessment, decision: BusinessCase, language: Language) -> str:
+    """What change the survey can see at all, and between which answers everything is observed."""
+    least = smallest_detectable_gain(a.panel, a.exposure)
+    if math.isnan(least):
+        return ""
+    low, high = decision.response.score_range
+    words = {"points": language.points(least, 2), "interval": language.interval(low, high, "number", 0)}
+    return language.text("documents.plain.detectable", **words)
 
 
 def pilot_lift(a: Assessment) -> dict[str, Any] | None:

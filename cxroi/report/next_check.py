@@ -14,7 +14,7 @@ from cxroi.panel import window
 from cxroi.report.company import Assessment, smallest_detectable_gain
 from cxroi.report.model import Column, Table
 from cxroi.report.show import money
-from cxroi.report.wording import listed
+from cxroi.report.wording import capital, listed
 
 Row = tuple[str, str, str]
 
@@ -28,7 +28,7 @@ def check_table(name: str, a: Assessment, rows: Sequence[Row], language: Languag
     """Rows of who, what and how it is judged, each by the day of the check."""
     day = language.date(check_day(a))
     heads = tuple(Column(language.text(f"documents.column.{head}")) for head in ("who", "looks_at", "judged_by", "by_when"))
-    return Table(f"table-check-{name}", language.text("documents.caption.check"), heads, tuple((*row, day) for row in rows))
+    return Table(f"table-check-{name}", language.text("documents.caption.check"), heads, tuple((*(capital(cell) for cell in row), day) for row in rows))
 
 
 def score_row(a: Assessment, language: Language) -> Row:

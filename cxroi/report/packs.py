@@ -73,8 +73,8 @@ def pack_report(audience: Audience, assessment: Assessment, whole: Report, langu
     )
     return Report(
         lang=language.code,
-        title=language.text("documents.pack_title", audience=name, question=whole.title),
-        subtitle=whole.subtitle,
+        title=language.text("documents.pack_title", audience=name),
+        subtitle=f"{whole.title} {whole.subtitle}",
         answer=tuple(answer),
         key_figures=figures,
         sections=sections,
@@ -155,7 +155,7 @@ def _board(a: Assessment, whole: Report, language: Language) -> _Pack:
     sections = [
         _section("board", "customers", language, _said(whole), [whole.exhibit("figure-scores")]),
         _section("board", "money", language, _sentences(whole, "chain-5"), [whole.picture]),
-        _section("board", "plain", language, [each for each in whole.plain if each.id != "plain-robustness"], [whole.exhibit("table-scenarios")]),
+        _section("board", "plain", language, [each for each in whole.plain if each.id not in ("both-keys", "plain-robustness")], [whole.exhibit("table-scenarios")]),
     ]
     checks = [next_check.score_row(a, language), next_check.spend_row(a, language), next_check.rerun_row(language)]
     return _Pack(decision, _keys(whole, "score", "retention", "npv", "break_even", "break_even_multiple"), sections, checks)

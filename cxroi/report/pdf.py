@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -24,7 +25,7 @@ SCALES = (1.0, 0.95, 0.9, 0.86, 0.82, 0.78)  # of letters, until a pack fits its
 PACK_PAGES = 2
 LISTED = ("limits",)
 _PAGE_OBJECT = re.compile(rb"/Type\s*/Page\b")
-NARROWEST, WIDEST = 8, 60  # letters between which a column's share of the width follows its longest cell
+SLACK = 0.35  # of what a column's longest cell has beyond its longest word, counted for its share of the width
 
 
 def render_pdf(report: Report, *, day: dt.date) -> bytes:
@@ -145,7 +146,9 @@ def _widths(table: Table) -> list[int]:
 
 
 def _letters(cells: Sequence[str]) -> int:
-    return min(max(max(map(len, cells)), NARROWEST), WIDEST)
+    """Letters that a column is as wide as: its longest word, and some of what its longest cell has more."""
+    word = max(len(part) for cell in cells for part in cell.split(" "))
+    return math.ceil(word + 1 + SLACK * (max(map(len, cells)) - word))
 
 
 def _card(figure: KeyFigure) -> dict[str, str]:

@@ -31,7 +31,9 @@ from cxroi.value import estimate
 DRAWS = 200
 FIRST_SEED = 5000
 KEYS = ["outcome", "exposure", "estimand"]
-SHOWN = [("retained", "ame"), ("orders", "ame"), ("margin", "ame"), ("ltv", "ame"), ("ltv", "ame_fading")]
+SHOWN = [(outcome, "ame") for outcome in ("retained", "orders", "margin", "referrals", "service_cost", "ltv")] + [
+    ("ltv", "ame_fading")
+]
 WORLDS = "clean,null,confounded-seen,asymmetric,attrition,noisy-scores,selective-answering,confounded-unseen,reverse,initiative"
 
 

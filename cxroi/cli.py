@@ -155,6 +155,21 @@ def run(
 
 
 @app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    second: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of another one, earlier or later.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where it goes; else compare-A-B beside the later run.")
+    ] = None,
+    lang: Annotated[Literal["vi", "en"], typer.Option(help="Language of the page.")] = "en",
+) -> None:
+    """Say what changed between two runs, and why."""
+    from cxroi.report.compare import compare as compare_runs
+
+    typer.echo(_plain(str(compare_runs(first, second, out=out, lang=lang) / "index.html")))
+
+
+@app.command()
 def simulate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder; the truth goes to a file beside it.")],
     world: Annotated[str, typer.Option(metavar="NAME", help="What is true in it: clean, null, reverse, ...")] = "clean",

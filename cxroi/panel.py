@@ -29,6 +29,8 @@ T = TypeVar("T")
 Timing = Literal["before", "inside", "undated"]
 METRICS = ("nps", "csat", "ces")
 OUTCOMES = ("retained", "orders", "revenue", "margin")
+FURTHER_OUTCOMES = ("referrals", "service_cost")  # only where their tables, or columns of outcomes, are there
+KINDS_OF_TOUCHES = ("touchpoint", "channel", "initiated_by")
 HISTORY = (
     "log_tenure",
     "log_orders_now",
@@ -43,6 +45,7 @@ SCORE_COLUMNS = ("{}", "{}_answers", "last_{}", "{}_age")
 TAKEN_NAMES = frozenset(
     (
         *OUTCOMES,
+        *FURTHER_OUTCOMES,
         *HISTORY,
         *(name.format(metric) for name in SCORE_COLUMNS for metric in METRICS),
         *("customer_id", "joined_on", "left_on", "customer", "period", "period_start", "period_end", "period_label"),
@@ -50,6 +53,7 @@ TAKEN_NAMES = frozenset(
         *["tenure", "orders_now", "margin_now", "orders_before", "margin_before", "periods_before"],
         *["orders_now_net", "orders_before_net", "basket_net"],
         *["orders_so_far", "margin_so_far", "last_ordered", "next_orders", "next_revenue", "next_margin"],
+        *(f"next_{name}" for name in FURTHER_OUTCOMES),
         *[
             "first_order_at",
             "last_order_at",
@@ -63,6 +67,7 @@ TAKEN_NAMES = frozenset(
         *(f"satisfaction_{part}" for part in ("level", "last", "earlier", "path", "spread", "bend", "answer")),
     )
 )
+FEWEST_STATED_COSTS = 30
 PILOT_COLUMNS = ("initiative", "arm", "exposed", "treated_later")
 DAYS_OF_GRACE = 7
 NOT_OVER = "outcome period not over yet"
@@ -70,6 +75,25 @@ BASE_CUSTOMERS = 250_000  # above, the base is a systematic sample of about this
 PILOT_CUSTOMERS = 100_000  # above, the same of customers in a pilot
 NO_EARLIER_ORDER, NEVER = dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1)
 MONEY_DIGITS = 4  # sums of money are rounded so that the order of summation cannot show
+
+
+@dataclass(frozen=True)
+class ReferralTerms:
+    """What ``dataset.yaml`` states of referrals, and what a referral saves.
+
+    Attributes
+    ----------
+    would_have_come : float
+        Share of referred customers who would have come anyway, with its ``source``.
+    saved_cost, saved_cost_error : float
+        Mean stated acquisition cost of customers who were not referred less that of those who were, of all who joined since
+        the transactions begin (currency), and its standard error; NaN where fewer than 30 of either state one.
+    """
+
+    would_have_come: float
+    source: str
+    saved_cost: float
+    saved_cost_error: float
 
 
 @dataclass(frozen=True)
@@ -82,13 +106,17 @@ class Panel:
         One row per customer × period with an answer, sorted by ``customer`` (a code, not an id) and ``period``
         (index, see ``cxroi.periods``): mean answers ``nps csat ces`` (points) and ``nps_answers …`` (counts);
         outcomes of the next period ``retained`` (0/1), ``orders`` (count), ``revenue``, ``margin`` (currency; 0
-        where not retained); controls known at the end of the period.
+        where not retained) and, where ``outcomes`` names them, ``referrals`` (customers brought) and ``service_cost``
+        (currency, of touches), both 0 where not retained and empty before their records begin; controls known at the end
+        of the period.
     base : DataFrame
         ``period, column, level, n, mean, mean_square`` over *all* customers at risk, answered or not.
     active : DataFrame
         Customers active at the end of the last period (above 250,000 customers of a systematic sample, each standing for
         ``weight`` customers) with ``customer``, the same controls, last answers ``last_nps …`` and ``nps_age …``
         (periods since that answer).
+    outcomes : tuple of str
+        Outcomes that the data hold.
     outcome_days : int or None
         Of a data set of outcomes: length of most of its periods in days; None where outcomes come from transactions.
     pilot : DataFrame or None
@@ -121,6 +149,7 @@ class Panel:
     currency: str
     score_ranges: dict[str, tuple[float, float]]
     value_terms: tuple[int, float] | None = None
+    referral_terms: ReferralTerms | None = None
     retention: str = ""
     outcomes: tuple[str, ...] = field(default=OUTCOMES)
     observed: tuple[dt.date, dt.date] | None = None
@@ -206,18 +235,20 @@ def build_panel(tables: Tables, *, period: periods.Period = "quarter", last_peri
     scope = tables.materialise(_scope(tables, period, every, assigned))
     activity = tables.materialise(_activity(tables, scope if every > 1 else None, period))
     span = (_first_period(activity), last)
-    grid = tables.materialise(_grid(tables, scope, activity, period, span))
+    further = _further_outcomes(tables, scope, period)
+    grid = tables.materialise(_grid(tables, scope, activity, period, span, further))
+    known_from = {name: first for name, (_, first) in further.items()}
     scale = _money_scale(activity)
     in_base = grid.filter((nw.col("in_base") == 1) & (nw.col("at_risk") == 1))
-    followed = _described(tables, in_base.filter(nw.col("period") < last), span, scale)
-    at_end = _described(tables, in_base.filter(nw.col("period") == last), span, scale)
+    followed = _described(tables, in_base.filter(nw.col("period") < last), span, scale, known_from)
+    at_end = _described(tables, in_base.filter(nw.col("period") == last), span, scale, known_from)
     declared = _declared(tables)
-    common = _common(tables, period, last) | {"base": _base(followed, declared)}
+    common = _common(tables, period, last) | {"base": _base(followed, declared), "outcomes": (*OUTCOMES, *further)}
     of_pilot = None
     if assigned is not None:
         in_pilot = grid.filter((nw.col("at_risk") == 1) & (nw.col("period") < last))
         in_pilot = in_pilot.join(assigned.select("customer_id").unique(), on="customer_id", how="semi")
-        of_pilot = _described(tables, in_pilot, span, scale).join(assigned, on="customer_id", how="inner")
+        of_pilot = _described(tables, in_pilot, span, scale, known_from).join(assigned, on="customer_id", how="inner")
     if tables.surveys is None:
         frames = (_collect(followed, ["customer_id", "period"]), _active(at_end, None, (), every))
         rows, active, pilot = _coded(*frames, beside=_pilot(of_pilot, declared, ()))
@@ -239,9 +270,8 @@ def build_panel(tables: Tables, *, period: periods.Period = "quarter", last_peri
     )
     answers = tables.materialise(_mean_answers(known, ["customer_id", "period"], metrics))
     linked = grid.filter(nw.col("period") < last).join(answers, on=["customer_id", "period"], how="inner")
-    rows = _collect(
-        _described(tables, linked.filter(nw.col("was_active") == 1), span, scale), ["customer_id", "period"]
-    )
+    active_then = linked.filter(nw.col("was_active") == 1)
+    rows = _collect(_described(tables, active_then, span, scale, known_from), ["customer_id", "period"])
     inactive = _count(linked.filter(nw.col("was_active") == 0), [f"{metric}_answers" for metric in metrics])
     if rows.empty:
         raise InputError(
@@ -279,6 +309,7 @@ def _common(tables: Tables, period: periods.Period, last: int) -> dict[str, Any]
         "segments": tuple(tables.segments),
         "currency": tables.config.currency or "",
         "value_terms": _value_terms(tables),
+        "referral_terms": _referral_terms(tables),
         "retention": _retention_rule(tables),
         "experiments": tables.config.experiments,
         "events": _events(tables, period),
@@ -354,6 +385,40 @@ def _retention_rule(tables: Tables) -> str:
 def _value_terms(tables: Tables) -> tuple[int, float] | None:
     value = tables.config.value
     return None if value is None else (value.horizon_months, value.annual_discount_rate)
+
+
+def _referral_terms(tables: Tables) -> ReferralTerms | None:
+    stated = tables.config.referrals
+    if stated is None:
+        return None
+    saved, variance = 0.0, 0.0
+    costs = _acquisition_costs(tables)
+    for sign, referred in ((1.0, 0), (-1.0, 1)):
+        n, total, square = costs.get(referred, (0.0, 0.0, 0.0))
+        known = n >= FEWEST_STATED_COSTS
+        saved += sign * total / n if known else np.nan
+        variance += max(square / n - (total / n) ** 2, 0.0) / (n - 1) if known else np.nan
+    return ReferralTerms(stated.would_have_come, stated.source, float(saved), float(np.sqrt(variance)))
+
+
+def _acquisition_costs(tables: Tables) -> dict[int, tuple[float, float, float]]:
+    """Number, sum and sum of squares of stated acquisition costs, of customers who were not referred (0) and who were (1).
+
+    Of those who joined since the transactions begin.
+    """
+    names = tables.customers.collect_schema().names()
+    if tables.referrals is None or tables.transactions is None or "acquisition_cost" not in names:
+        return {}
+    begins = tables.transactions.select(nw.col("occurred_at").min()).collect()["occurred_at"][0]
+    brought = first_referrals(tables).select(nw.col("referred_id").alias("customer_id"), nw.lit(1).alias("brought"))
+    customers = tables.customers.filter((nw.col("joined_on") >= begins) & ~nw.col("acquisition_cost").is_null())
+    cost = nw.col("acquisition_cost").cast(nw.Float64)
+    marked = customers.join(brought, on="customer_id", how="left").select(
+        nw.col("brought").fill_null(0), cost.alias("cost"), (cost * cost).alias("square")
+    )
+    sums = marked.group_by("brought").agg(nw.len().alias("n"), nw.col("cost").sum(), nw.col("square").sum())
+    found = sums.collect("pandas").to_native().itertuples(index=False)
+    return {int(row.brought): (float(row.n), float(row.cost), float(row.square)) for row in found}
 
 
 def _metrics(tables: Tables) -> tuple[str, ...]:
@@ -470,6 +535,71 @@ def _activity(tables: Tables, scope: Frame | None, period: periods.Period) -> Fr
     return summed.with_columns(nw.col("orders").cast(nw.Int64), *money)
 
 
+def first_referrals(tables: Tables) -> Frame:
+    """Each referred customer once, with the first referral that names them.
+
+    Columns ``referred_id, referrer_id, occurred_at, incentivised`` (1, 0; null where not stated). Customers who name themselves are
+    left out; of two referrals at the same moment the one with the smaller ``referrer_id`` counts.
+    """
+    assert tables.referrals is not None
+    named = tables.referrals.filter(nw.col("referrer_id") != nw.col("referred_id"))
+    flag: nw.Expr = nw.lit(None, nw.Float64)
+    if "incentivised" in tables.referrals.collect_schema().names():
+        flag = nw.when(nw.col("incentivised")).then(nw.lit(1.0)).when(~nw.col("incentivised")).then(nw.lit(0.0))
+    named = named.select("referred_id", "referrer_id", "occurred_at", flag.alias("incentivised"))
+    earliest = named.group_by("referred_id").agg(nw.col("occurred_at").min())
+    named = named.join(earliest, on=["referred_id", "occurred_at"], how="inner")
+    one = named.group_by("referred_id", "occurred_at").agg(nw.col("referrer_id").min())
+    named = named.join(one, on=["referred_id", "occurred_at", "referrer_id"], how="inner")
+    return named.group_by("referred_id", "occurred_at", "referrer_id").agg(nw.col("incentivised").max())
+
+
+def _further_outcomes(tables: Tables, scope: Frame, period: periods.Period) -> dict[str, tuple[Frame, int]]:
+    """Referrals made and cost of touches per customer × period, each with the period in which its records begin."""
+    dated: dict[str, Frame] = {}
+    if tables.referrals is not None:
+        made = tables.materialise(first_referrals(tables))
+        dated["referrals"] = made.select(
+            nw.col("referrer_id").alias("customer_id"), "occurred_at", nw.lit(1).alias("referrals")
+        )
+    touches = _costed_touches(tables)
+    if touches is not None:
+        dated["service_cost"] = touches.select("customer_id", "occurred_at", nw.col("cost").alias("service_cost"))
+    found: dict[str, tuple[Frame, int]] = {}
+    for name, events in dated.items():
+        begins = events.select(nw.col("occurred_at").min()).collect()["occurred_at"][0]
+        if begins is not None:
+            looked_at = events.join(scope.select("customer_id"), on="customer_id", how="semi")
+            summed = looked_at.with_columns(period=_period_of("occurred_at", period)).group_by("customer_id", "period")
+            total = summed.agg(nw.col(name).sum()).with_columns(nw.col(name).cast(nw.Float64).round(MONEY_DIGITS))
+            found[name] = (total, periods.containing(begins.date(), period))
+    return found
+
+
+def _costed_touches(tables: Tables) -> Frame | None:
+    """Touches with their cost; None where none is stated.
+
+    One without a stated cost counts at the mean stated cost of its touchpoint, channel and initiator, and at 0 where that kind
+    has none.
+    """
+    names = [] if tables.touches is None else tables.touches.collect_schema().names()
+    if tables.touches is None or "cost" not in names:
+        return None
+    kinds = [name for name in KINDS_OF_TOUCHES if name in names]
+    touches = tables.touches.with_columns(*(nw.col(name).fill_null("").alias(name) for name in kinds))
+    sums = touches.group_by(*kinds).agg(
+        nw.len().alias("touches"), nw.col("cost").count().alias("stated"), nw.col("cost").mean().alias("usual")
+    )
+    usual: pd.DataFrame = sums.collect("pandas").to_native()
+    if not usual["stated"].sum():
+        return None
+    if (usual["stated"] == usual["touches"]).all():
+        return touches
+    means = usual[[*kinds]].assign(usual=_rounded(usual["usual"].fillna(0.0).to_numpy(dtype=float)))
+    priced = touches.join(tables.frame(means), on=kinds, how="left")
+    return priced.with_columns(cost=nw.col("cost").fill_null(nw.col("usual")))
+
+
 def _first_period(activity: Frame) -> int:
     return int(activity.select(nw.col("period").min()).collect()["period"][0])
 
@@ -483,7 +613,14 @@ def _span(tables: Tables, period: periods.Period) -> Frame:
     return frame.with_columns(left=nw.lit(None, nw.Float64)).select("customer_id", "joined", "left")
 
 
-def _grid(tables: Tables, scope: Frame, activity: Frame, period: periods.Period, span: tuple[int, int]) -> Frame:
+def _grid(
+    tables: Tables,
+    scope: Frame,
+    activity: Frame,
+    period: periods.Period,
+    span: tuple[int, int],
+    further: dict[str, tuple[Frame, int]],
+) -> Frame:
     """One row per customer × period from joining to leaving: what was bought so far, and what in the next period."""
     first, last = span
     indices = list(range(first, last + 1))
@@ -501,6 +638,8 @@ def _grid(tables: Tables, scope: Frame, activity: Frame, period: periods.Period,
         # never null: a running maximum is null wherever its own cell is
         .with_columns(ordered_in=nw.when(nw.col("orders") > 0).then(nw.col("period")).otherwise(0))
     )
+    for sums, _ in further.values():
+        grid = grid.join(sums, on=["customer_id", "period"], how="left")
     grid = grid.with_columns(
         orders_so_far=_along(nw.col("orders").cum_sum()),
         margin_so_far=_along(nw.col("margin").cum_sum()),
@@ -508,6 +647,7 @@ def _grid(tables: Tables, scope: Frame, activity: Frame, period: periods.Period,
         next_orders=_along(nw.col("orders").shift(-1)),
         next_revenue=_along(nw.col("revenue").shift(-1)),
         next_margin=_along(nw.col("margin").shift(-1)),
+        **{f"next_{name}": _along(nw.col(name).shift(-1)) for name in further},
     )
     return _with_retention(tables, grid).select(
         "customer_id",
@@ -525,6 +665,7 @@ def _grid(tables: Tables, scope: Frame, activity: Frame, period: periods.Period,
         "next_orders",
         "next_revenue",
         "next_margin",
+        *(f"next_{name}" for name in further),
     )
 
 
@@ -533,8 +674,11 @@ def _along(expression: nw.Expr) -> nw.Expr:
     return expression.over("customer_id", order_by="period")
 
 
-def _described(tables: Tables, grid: Frame, span: tuple[int, int], scale: float) -> Frame:
-    """Rows of the grid with controls known at the end of the period, and outcomes of the next one."""
+def _described(tables: Tables, grid: Frame, span: tuple[int, int], scale: float, known_from: dict[str, int]) -> Frame:
+    """Rows of the grid with controls known at the end of the period, and outcomes of the next one.
+
+    ``known_from`` names further outcomes with the period in which their records begin; before that they are null.
+    """
     known_since = nw.max_horizontal(nw.col("joined"), nw.lit(span[0]))
     before = nw.col("period") - known_since
     gone = nw.col("retained") == 0
@@ -551,6 +695,12 @@ def _described(tables: Tables, grid: Frame, span: tuple[int, int], scale: float)
         orders=nw.when(gone).then(0.0).otherwise(nw.col("next_orders").fill_null(0).cast(nw.Float64)),
         revenue=nw.when(gone).then(0.0).otherwise(nw.col("next_revenue").fill_null(0.0)),
         margin=nw.when(gone).then(0.0).otherwise(nw.col("next_margin").fill_null(0.0)),
+        **{
+            name: nw.when(nw.col("period") + 1 >= first).then(
+                nw.when(gone).then(0.0).otherwise(nw.col(f"next_{name}").fill_null(0.0))
+            )
+            for name, first in known_from.items()
+        },
         log_tenure=(nw.col("tenure") + 1).log(),
         log_orders_now=(nw.col("orders_now") + 1).log(),
         log_orders_before=(nw.col("orders_before") + 1).log(),
@@ -558,7 +708,7 @@ def _described(tables: Tables, grid: Frame, span: tuple[int, int], scale: float)
         log_margin_before=_signed_log("margin_before", scale),
     )
     scores = [column for column in grid.collect_schema().names() if column in SCORED]
-    return grid.select("customer_id", "period", *OUTCOMES, *KNOWN, *HISTORY, *scores).join(
+    return grid.select("customer_id", "period", *OUTCOMES, *known_from, *KNOWN, *HISTORY, *scores).join(
         tables.customers.select("customer_id", *_declared(tables)), on="customer_id", how="left"
     )
 
@@ -778,7 +928,8 @@ def _active(at_end: Frame, answers: Frame | None, metrics: Sequence[str], every:
             .with_columns((nw.col("period") - nw.col("answered_in")).cast(nw.Float64).alias(f"{metric}_age"))
             .drop("answered_in")
         )
-    frame = _collect(now, ["customer_id"]).drop(columns=[*OUTCOMES])
+    frame = _collect(now, ["customer_id"])
+    frame = frame.drop(columns=[name for name in (*OUTCOMES, *FURTHER_OUTCOMES) if name in frame])
     return frame.assign(weight=float(every))
 
 
@@ -787,7 +938,8 @@ def _base(at_risk: Frame, declared: Sequence[str]) -> pd.DataFrame:
     schema = at_risk.collect_schema()
     declared = list(dict.fromkeys(declared))
     levels = [column for column in declared if schema[column] == nw.String]
-    numbers = [*OUTCOMES, *HISTORY, *(column for column in declared if column not in levels)]
+    outcomes = [column for column in (*OUTCOMES, *FURTHER_OUTCOMES) if column in schema]
+    numbers = [*outcomes, *HISTORY, *(column for column in declared if column not in levels)]
     sums: list[nw.Expr] = [nw.len().alias("n")]
     values: list[nw.Expr] = []
     for column in numbers:
@@ -875,7 +1027,7 @@ def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
             "a data set of outcomes must have surveys: without answers or transactions there is nothing to estimate."
         )
     columns = tables.outcomes.collect_schema().names()
-    measured = tuple(column for column in OUTCOMES if column in columns)
+    measured = tuple(column for column in (*OUTCOMES, *FURTHER_OUTCOMES) if column in columns)
     metrics = _metrics(tables)
     outcomes = tables.outcomes.select("customer_id", "period_start", "period_end", *measured)
     for column in OUTCOMES:
@@ -914,10 +1066,11 @@ def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
         )
         .with_columns(log_tenure=(nw.max_horizontal(nw.col("tenure"), nw.lit(0.0)) + 1).log())
     )
-    for column in OUTCOMES:
+    further = [column for column in FURTHER_OUTCOMES if column in measured]
+    for column in (*OUTCOMES, *further):
         grid = grid.with_columns(nw.col(column).cast(nw.Float64))
     if "retained" in measured:
-        for column in ("orders", "revenue", "margin"):
+        for column in ("orders", "revenue", "margin", *further):
             grid = grid.with_columns(
                 nw.when(nw.col("retained") == 0).then(nw.col(column) * 0.0).otherwise(nw.col(column)).alias(column)
             )
@@ -931,7 +1084,8 @@ def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
     last = int(rows["period"].max()) + 1
     at_end = _collect(grid.filter(nw.col("period") == last - 1), ["customer_id"])
     still = at_end["retained"].fillna(1.0) > 0
-    active = at_end.loc[still].drop(columns=[*kept_columns, *OUTCOMES], errors="ignore").assign(weight=1.0)
+    later = [*kept_columns, *OUTCOMES, *further]
+    active = at_end.loc[still].drop(columns=later, errors="ignore").assign(weight=1.0)
     latest = rows.groupby("customer_id")[list(metrics)].last()
     for metric in metrics:
         active[f"last_{metric}"] = latest[metric].reindex(at_end.loc[still, "customer_id"]).to_numpy()
@@ -1000,3 +1154,56 @@ def window(panel: Panel) -> tuple[dt.date, dt.date]:
     if panel.observed is not None:
         return panel.observed
     return periods.start(int(panel.rows["period"].min()), panel.period), periods.end(panel.last_period, panel.period)
+
+
+def followed(tables: Tables, panel: Panel, *, periods_ahead: int = 4, origins: int = 8) -> pd.DataFrame:
+    """What whole cohorts did: everybody at risk at the end of a period, in each of the periods after it.
+
+    Parameters
+    ----------
+    tables, panel
+        The panel of these tables.
+    periods_ahead
+        How many periods each cohort is followed.
+    origins
+        How many of the latest periods have a cohort.
+
+    Returns
+    -------
+    DataFrame
+        ``period`` (index), ``ahead`` (1, 2, …), ``n`` (customers at risk), ``retained`` (share still kept at the end of the
+        period ahead), ``orders``, ``margin`` (per customer at risk; 0 where no longer kept; margin in currency). Customers
+        without a contract may come back, so that only the next period can be told; so may it of a table of outcomes.
+    """
+    last = panel.last_period
+    if tables.outcomes is not None or _retention_rule(tables) != "contract":
+        base = panel.base[(panel.base["level"] == "") & panel.base["column"].isin(["retained", "orders", "margin"])]
+        wide = base.pivot_table(index="period", columns="column", values="mean").reindex(
+            columns=["retained", "orders", "margin"]
+        )
+        counts = base.groupby("period")["n"].max()
+        found = wide.assign(ahead=1, n=counts).reset_index()
+        kept = found["period"].between(last - origins, last - 1)
+        return found.loc[kept, ["period", "ahead", "n", "retained", "orders", "margin"]].reset_index(drop=True)
+    pairs = [(end, ahead) for end in range(last - origins, last) for ahead in range(1, periods_ahead + 1)]
+    ahead = pd.DataFrame([pair for pair in pairs if sum(pair) <= last], columns=["period", "ahead"], dtype=np.int64)
+    still = nw.col("left").is_null() | (nw.col("left") > nw.col("then"))
+    at_risk = (nw.col("joined") <= nw.col("period")) & (nw.col("left").is_null() | (nw.col("left") > nw.col("period")))
+    activity = _activity(tables, None, panel.period).rename({"period": "then"})
+    cohorts = (
+        _span(tables, panel.period)
+        .join(tables.frame(ahead.assign(then=ahead.sum(axis=1))), how="cross")
+        .filter(at_risk)
+        .join(activity.select("customer_id", "then", "orders", "margin"), on=["customer_id", "then"], how="left")
+        .with_columns(retained=nw.when(still).then(1.0).otherwise(0.0))
+        .with_columns(
+            *((nw.col(column).fill_null(0) * nw.col("retained")).alias(column) for column in ("orders", "margin"))
+        )
+    )
+    sums = (nw.col(column).sum() for column in ("retained", "orders", "margin"))
+    summed = cohorts.group_by("period", "ahead").agg(nw.len().alias("n"), *sums).collect("pandas").to_native()
+    summed = summed.sort_values(["period", "ahead"], ignore_index=True)
+    for column in ("retained", "orders", "margin"):
+        summed[column] = _rounded(summed[column].to_numpy(dtype=float) / summed["n"].to_numpy(dtype=float))
+    told: pd.DataFrame = summed[["period", "ahead", "n", "retained", "orders", "margin"]]
+    return told.astype(dict.fromkeys(("period", "ahead", "n"), np.int64))

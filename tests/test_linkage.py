@@ -13,7 +13,7 @@ import pytest
 from scipy import special
 
 from cxroi.errors import InputError
-from cxroi.linkage import Linkage, fit_linkage, grade, standard_linkages
+from cxroi.linkage import Linkage, fit_linkage, grade, not_estimable, standard_linkages
 from cxroi.linkage.effects import Slopes, average_effect, average_product_effect
 from cxroi.linkage.fit import Family, fit, joint_covariance, mean
 from cxroi.linkage.history import NET_COLUMNS, NetHistory, net_columns
@@ -307,7 +307,7 @@ def test_a_control_that_separates_costs_neither_headline_nor_value(panel: Panel)
     # the score is unrelated to the made-up plan: its effect moves by less than half of its error
     assert separated.effect.estimate == pytest.approx(plain.effect.estimate, abs=plain.std_error / 2)
     headlines = estimate(replace(panel, rows=panel.rows.assign(plan=pd.Categorical(plan)))).glance()
-    assert headlines["method"].tolist() == ["calibrated"] * 3
+    assert headlines["method"].tolist() == ["calibrated"] * 5
 
 
 def test_direction_of_separation_names_the_columns() -> None:
@@ -402,7 +402,53 @@ def test_too_few_who_left(panel: Panel) -> None:
 def test_one_answer_for_everybody(panel: Panel) -> None:
     found = reasons(replace(panel, rows=panel.rows.assign(nps=7.0)))
     assert set(found.values()) == {"not estimated: every answer is the same"}
-    assert set(found) == {"retained", "orders", "margin"}
+    assert set(found) == {"retained", "orders", "margin", "referrals", "service_cost"}
+
+
+def test_outcomes_that_are_not_in_the_data_say_so_once(panel: Panel) -> None:
+    bare = replace(panel, rows=panel.rows.drop(columns=["referrals", "service_cost"]), value_terms=None)
+    table = estimate(bare, exposures=("nps",)).tidy().set_index("outcome")
+    for outcome in ("referrals", "service_cost"):
+        assert np.isnan(table.loc[outcome, "estimate"])
+        assert table.loc[outcome, "method"].startswith("not estimated: the data have no ")
+        assert not table.loc[outcome, "headline"]
+    rare = replace(bare, rows=panel.rows.assign(referrals=(panel.rows.index < 9).astype(float)))
+    assert not_estimable(rare, "referrals", "nps").endswith(
+        "answers are followed by any referrals; at least 10 are needed"
+    )
+
+
+def test_referrals_and_cost_to_serve_count_those_who_left_as_nothing(adjusted: dict[str, Linkage]) -> None:
+    """Average over the base of staying times the amount of those who stay, set to the base's own level."""
+    for outcome in ("referrals", "service_cost"):
+        linkage = adjusted[outcome]
+        retention = linkage.retention
+        assert retention is not None
+        assert linkage.fitted.family == "poisson"
+        weights = linkage.calibration.weights
+        now, more = (
+            special.expit(keeps) * np.exp(amount)
+            for keeps, amount in zip(
+                retention.slopes.predictors(retention.shift), linkage.slopes.predictors(linkage.shift), strict=True
+            )
+        )
+        assert linkage.level is not None
+        assert float(np.average(now, weights=weights)) == pytest.approx(linkage.level[0], rel=1e-9)
+        assert linkage.effect.estimate == pytest.approx(float(np.average(more - now, weights=weights)), rel=1e-9)
+
+
+def test_a_period_without_any_referral_leaves_the_figures_finite(panel: Panel) -> None:
+    quiet = panel.rows["period"] == panel.rows["period"].max()
+    rows = panel.rows.assign(referrals=panel.rows["referrals"].where(~quiet, 0.0))
+    found = standard_linkages(replace(panel, rows=rows), "nps", methods=("adjusted",))["referrals", "adjusted"]
+    busy = replace(panel, rows=rows[~quiet].reset_index(drop=True))
+    known = standard_linkages(busy, "nps", methods=("adjusted",))["referrals", "adjusted"]
+    assert isinstance(found, Linkage)
+    assert isinstance(known, Linkage)
+    assert found.fitted.converged
+    assert np.isfinite(found.std_error)
+    # the quiet period tells nothing of the slope
+    assert slope(found) == pytest.approx(slope(known), abs=known.tidy().set_index("term").loc["nps", "std_error"] / 4)
 
 
 def test_no_retention_rule(panel: Panel) -> None:

@@ -546,6 +546,71 @@ C,2025-05-05,2025-06-20,,30
     assert_same(panel, build_panel(tables.collect()))
 
 
+# Referrals and cost to serve: outcomes where their tables are
+
+REFERRALS = """referrer_id,referred_id,occurred_at
+A,B,2025-05-10
+A,C,2025-06-01
+B,C,2025-06-02
+C,C,2025-04-02
+B,D,2025-07-01
+"""
+TOUCHES = """customer_id,occurred_at,touchpoint,channel,cost
+A,2025-04-03,support,phone,10
+A,2025-06-30,support,phone,
+B,2025-07-15,support,phone,30
+A,2025-12-01,store,,
+A,2025-12-02,support,,7
+"""
+FOUR = CUSTOMERS + "D,2025-07-01,\n"
+
+
+def test_referrals_and_cost_of_touches_by_hand(tmp_path: Path) -> None:
+    """A brings B and C (named by A first; nobody brings himself); a call without a cost costs as much as a usual call."""
+    tables = read(tmp_path / "shop", customers=FOUR, referrals=REFERRALS, touches=TOUCHES)
+    panel = build_panel(tables)
+    assert panel.outcomes == ("retained", "orders", "revenue", "margin", "referrals", "service_cost")
+    first, leaver, third = row(panel, 0, "2025Q1"), row(panel, 1, "2025Q2"), row(panel, 0, "2025Q3")
+    assert (first["referrals"], first["service_cost"]) == (2, 10 + 20)
+    assert (leaver["referrals"], leaver["service_cost"]) == (
+        0,
+        0,
+    )  # left in 2025Q3: what he still brought and cost is not counted
+    # visits of the store have no stated cost at all: they are left out
+    assert (third["referrals"], third["service_cost"]) == (0, 7)
+    base = panel.base[panel.base["column"] == "service_cost"].set_index("period")
+    assert base["mean"].tolist() == [30 / 2, 0, 7 / 2]  # A and B; A and B; A and D
+    assert {"referrals", "service_cost"}.isdisjoint(panel.active)
+    assert_same(panel, build_panel(tables.collect()))
+
+
+def test_referrals_before_their_records_begin_are_unknown_and_without_a_table_there_are_none(
+    tmp_path: Path, panel: Panel
+) -> None:
+    late = "referrer_id,referred_id,occurred_at\nA,C,2025-07-03\n"
+    known = build_panel(
+        read(tmp_path / "late", referrals=late, touches="customer_id,occurred_at,touchpoint\nA,2025-04-03,support\n")
+    )
+    assert np.isnan(row(known, 0, "2025Q1")["referrals"])
+    assert row(known, 1, "2025Q2")["referrals"] == 0
+    assert known.base.loc[known.base["column"] == "referrals", "n"].tolist() == [0, 2, 1]
+    assert "service_cost" not in known.rows  # touches without any stated cost
+    assert panel.outcomes == ("retained", "orders", "revenue", "margin")
+    assert {"referrals", "service_cost"}.isdisjoint(panel.rows)
+
+
+def test_referrals_and_service_cost_of_a_table_of_outcomes(tmp_path: Path) -> None:
+    """As they stand, and 0 for whoever left."""
+    lines = zip(OUTCOMES.splitlines(), ("referrals,service_cost", "1,50", "0,20", "2,80", "0,"), strict=True)
+    aggregated = read(tmp_path / "shop", transactions=None, outcomes="\n".join(map(",".join, lines)) + "\n")
+    panel = build_panel(aggregated)
+    assert panel.outcomes[-2:] == ("referrals", "service_cost")
+    assert panel.rows["referrals"].tolist() == [1, 0, 0]
+    assert panel.rows["service_cost"].tolist()[:2] == [50, 0]
+    assert np.isnan(panel.rows["service_cost"].iloc[2])
+    assert_same(panel, build_panel(aggregated.collect()))
+
+
 # Outcomes instead of transactions
 
 

@@ -13,12 +13,13 @@ import pytest
 from cxroi import periods
 from cxroi.errors import InputError
 from cxroi.linkage import Linkage, estimate_persistence, standard_linkages
-from cxroi.panel import HISTORY, Panel, build_panel
+from cxroi.panel import HISTORY, Panel, ReferralTerms, build_panel
 from cxroi.simulate import simulate
 from cxroi.tables import read_tables
 from cxroi.value import CustomerValue, estimate, lifetime_value, score_bands
 from cxroi.value import forward as forward_room
 from cxroi.value.lifetime import value_from_linkages
+from cxroi.value.referrals import NO_SHARE
 
 FIRST = periods.index("2024Q1")
 QUARTERS = 12
@@ -163,6 +164,98 @@ def test_response_splits_what_comes_from_staying_and_from_spending() -> None:
     assert (staying.through_retention[0] > 0.1).all()
     assert spending.through_retention[0] == pytest.approx(0, abs=1e-6)
     assert (spending.through_spend[0] > 0.1).all()
+
+
+# Beside margin: referrals and cost to serve
+
+
+def with_referrals_and_touches(terms: ReferralTerms | None) -> Panel:
+    """Groups that stay alike with 80 and 90 %, make 0.1 and 0.4 referrals if they stay and cost 20 and 10 to serve."""
+    plain = two_groups(kept=(80, 90), margins=(100.0, 200.0))
+    high = (plain.rows["nps"] == 10).to_numpy()
+    swing = plain.rows["orders"] - 2 * plain.rows["retained"]
+    amounts = {
+        name: plain.rows["retained"] * np.where(high, high_amount, low_amount) * (1 + 0.2 * swing)
+        for name, low_amount, high_amount in (("referrals", 0.1, 0.4), ("service_cost", 20.0, 10.0))
+    }
+    return replace(plain, rows=plain.rows.assign(**amounts), referral_terms=terms)
+
+
+def staying(score: float) -> np.ndarray:
+    return on_the_curves(score)[0] ** np.arange(1, QUARTERS + 1)
+
+
+def test_cost_to_serve_and_referrals_stand_beside_margin() -> None:
+    terms = ReferralTerms(would_have_come=0.25, source="survey of new customers", saved_cost=30.0, saved_cost_error=0.0)
+    found = valued(with_referrals_and_touches(terms))
+    paths, half = found._paths, forward_room.SECANT_POINTS
+
+    def change(low: float, high: float) -> np.ndarray:
+        now, more = (staying(score) * low ** (1 - score / 10) * high ** (score / 10) for score in (5, 5 + half))
+        return (more - now) / half
+
+    assert paths.service_cost is not None
+    assert paths.referrals is not None
+    assert paths.service_cost[0] == pytest.approx(change(20, 10), rel=1e-7)
+    assert paths.referrals[0] == pytest.approx(change(0.1, 0.4), rel=1e-7)
+    response = found.response(QUARTERS)
+    assert response.lacking == {}
+    assert response.through_service == pytest.approx(-paths.service_cost[1:])
+    # customers like today's, until the horizon ends, discounted to the quarter of the referral: at each draw
+    each = paths.baseline[1:]
+    worth = [0.75 * each[:, : QUARTERS - h] @ DISCOUNT[: QUARTERS - h] + 30 for h in range(1, QUARTERS + 1)]
+    assert response.through_referrals == pytest.approx(paths.referrals[1:] * np.column_stack(worth))
+
+
+def test_channels_beside_margin_leave_the_others_as_they_are() -> None:
+    plain = valued(two_groups(kept=(80, 90), margins=(100.0, 200.0))).response(QUARTERS)
+    beside = valued(with_referrals_and_touches(None)).response(QUARTERS)
+    for name in ("baseline", "through_retention", "through_spend"):
+        assert getattr(beside, name) == pytest.approx(getattr(plain, name), rel=1e-12)
+    assert plain.through_service is None
+    assert plain.through_referrals is None
+    assert plain.lacking["through_service"].startswith("the data have no touches with a stated cost")
+    assert plain.lacking["through_referrals"].startswith("the data have no referrals")
+    assert beside.through_service is not None
+    assert beside.through_referrals is None  # nobody said how many would have come anyway
+    assert beside.lacking == {"through_referrals": NO_SHARE}
+
+
+def test_draws_of_cost_to_serve_go_with_those_of_staying() -> None:
+    """A draw in which a point keeps more customers is one in which it costs more to serve them."""
+    found = valued(with_referrals_and_touches(None), seed=3)
+    paths = replace(found, draws=400)._paths
+    assert paths.service_cost is not None
+    together = np.corrcoef(paths.through_retention[1:, -1], paths.service_cost[1:, -1])[0, 1]
+    assert together > 0.2
+
+
+def test_terms_of_referrals_come_from_the_data_set(tmp_path: Path) -> None:
+    simulate(tmp_path / "company", world="clean", customers=1_500, seed=4)
+    described = tmp_path / "company" / "dataset.yaml"
+    assert build_panel(read_tables(tmp_path / "company")).referral_terms is None
+    text = described.read_text(encoding="utf-8")
+    described.write_text(f"{text}referrals: {{would_have_come: 0.3, source: survey}}\n", encoding="utf-8")
+    panel = replace(build_panel(read_tables(tmp_path / "company")), metrics=("nps",))
+    terms = panel.referral_terms
+    assert terms is not None
+    assert (terms.would_have_come, terms.source) == (0.3, "survey")
+    people = pd.read_parquet(tmp_path / "company" / "customers.parquet")
+    brought = people["customer_id"].isin(pd.read_parquet(tmp_path / "company" / "referrals.parquet")["referred_id"])
+    begins = pd.read_parquet(tmp_path / "company" / "transactions.parquet")["occurred_at"].min()
+    cost = people.loc[pd.to_datetime(people["joined_on"]) >= begins, "acquisition_cost"].groupby(brought)
+    assert terms.saved_cost == pytest.approx(cost.mean()[False] - cost.mean()[True], rel=1e-9)
+    assert terms.saved_cost_error == pytest.approx(np.sqrt((cost.sem() ** 2).sum()), rel=1e-9)
+    response = valued(panel).response(4)
+    assert response.through_referrals is not None
+    assert response.through_service is not None
+    # the last quarter's referrals save cost and bring nothing within the horizon
+    assert np.abs(response.through_referrals[:, 0]).mean() > np.abs(response.through_referrals[:, -1]).mean()
+    described.write_text(f"{text}referrals: {{would_have_come: 1.3, source: ' '}}\n", encoding="utf-8")
+    with pytest.raises(InputError) as fault:
+        read_tables(tmp_path / "company")
+    assert "referrals.would_have_come" in str(fault.value)
+    assert "referrals.source: it must say where the share is from" in str(fault.value)
 
 
 # Identities on a simulated company

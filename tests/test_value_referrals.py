@@ -12,14 +12,13 @@ import pytest
 import statsmodels.api as sm
 
 from cxroi.errors import InputError
-from cxroi.panel import build_panel
+from cxroi.panel import build_panel, first_referrals
 from cxroi.simulate import simulate
 from cxroi.tables import Tables, read_tables
 from cxroi.value.referrals import (
     ReferralCells,
     ReferralRates,
     clustered_rate,
-    first_referrals,
     referral_cells,
     referral_rates,
     referral_value,

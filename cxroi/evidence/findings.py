@@ -19,6 +19,7 @@ from cxroi.evidence.shape import Shape, satisfaction_shape
 from cxroi.evidence.specification import SpecificationCurve, specification_curve
 from cxroi.linkage import Linkage, headline_method
 from cxroi.linkage.ladder import CRITICAL
+from cxroi.linkage.model import STANDARD_OUTCOMES
 from cxroi.panel import Panel
 
 CURVE_ROWS = 30_000
@@ -57,8 +58,8 @@ class Findings:
     curves : dict of str to SpecificationCurve
     pilot : Pilot or None
     calendar : ByEvent or None
-        These six of the company's first score only, the one that value and case rest on; the last two where there is a pilot with two
-        arms, or a calendar of events.
+        These six of the company's first score, and of staying, orders and margin only, which value and case rest on; the last two
+        where there is a pilot with two arms, or a calendar of events.
     """
 
     exposure: str
@@ -141,7 +142,7 @@ class Findings:
 
 
 def gather(panel: Panel, found: Mapping[tuple[str, str], Linkage | str], exposure: str) -> Findings:
-    """Everything that can be said for and against the headline of a score; of scores beside the first only sensitivity.
+    """Everything that can be said for and against the headline of a score; of further scores and outcomes only sensitivity.
 
     Parameters
     ----------
@@ -158,7 +159,7 @@ def gather(panel: Panel, found: Mapping[tuple[str, str], Linkage | str], exposur
     }
     adjusted = {key: linkage for key, linkage in found.items() if key[1] in ("raw", "adjusted")}
     is_first = exposure == panel.metrics[0]
-    looked_at = headline if is_first else {}
+    looked_at = {outcome: one for outcome, one in headline.items() if is_first and outcome in STANDARD_OUTCOMES}
     curves: dict[str, SpecificationCurve] = {}
     for outcome in looked_at:
         if isinstance(adjusted.get((outcome, "adjusted")), Linkage):

@@ -2,6 +2,7 @@
 
 from cxroi.linkage.ladder import RUNGS, Rung, grade
 from cxroi.linkage.model import (
+    EVERY_OUTCOME,
     METHODS,
     NOTHING_TO_HOLD,
     Linkage,
@@ -14,6 +15,7 @@ from cxroi.linkage.model import (
 from cxroi.linkage.persistence import Persistence, estimate_persistence
 
 __all__ = [
+    "EVERY_OUTCOME",
     "METHODS",
     "NOTHING_TO_HOLD",
     "RUNGS",

@@ -33,13 +33,19 @@ from cxroi.linkage.ladder import CRITICAL, Rung, can_lead, grade
 from cxroi.linkage.placebo import Placebo, placebo
 from cxroi.linkage.separation import firth, separating_direction
 from cxroi.linkage.weights import Calibration, calibrate
-from cxroi.panel import METRICS, Panel
+from cxroi.panel import FURTHER_OUTCOMES, METRICS, Panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FAMILIES: dict[str, Family] = {"retained": "logit", "orders": "poisson", "revenue": "poisson", "margin": "poisson"}
-STANDARD_OUTCOMES = ("retained", "orders", "margin")
+AMOUNTS = ("revenue", "margin", *FURTHER_OUTCOMES)  # those who left count as 0
+FAMILIES: dict[str, Family] = {"retained": "logit", "orders": "poisson", **dict.fromkeys(AMOUNTS, "poisson")}
+STANDARD_OUTCOMES = ("retained", "orders", "margin")  # these decide which method leads
+EVERY_OUTCOME = (*STANDARD_OUTCOMES, *FURTHER_OUTCOMES)
+NOT_IN_DATA = {
+    "referrals": "the data have no referrals, neither as a table nor as a column of outcomes",
+    "service_cost": "the data have no touches with a stated cost, nor service_cost as a column of outcomes",
+}
 METHODS = ("raw", "adjusted", "calibrated", "within")
 WIDE_RELIABILITY = 0.3
 MOST_INFLATION = 2.5  # of the error of retention by holding past satisfaction fixed
@@ -65,7 +71,8 @@ class Linkage:
     ----------
     formula : str
     outcome, exposure : str
-        ``retained``, ``orders``, ``revenue`` or ``margin``; ``nps``, ``csat`` or ``ces``.
+        ``retained``, ``orders``, ``revenue``, ``margin``, ``referrals`` or ``service_cost``; ``nps``, ``csat`` or
+        ``ces``.
     method : str
         ``raw`` (score only) or ``adjusted``.
     separated : tuple of str
@@ -388,7 +395,8 @@ class Linkage:
 
 def unit(outcome: str, currency: str) -> str:
     """Unit of an average effect on an outcome."""
-    return {"retained": "probability", "orders": "orders"}.get(outcome, currency or "currency")
+    counted = {"retained": "probability", "orders": "orders", "referrals": "referrals"}
+    return counted.get(outcome, currency or "currency")
 
 
 def fit_linkage(
@@ -406,9 +414,9 @@ def fit_linkage(
     panel : Panel
     formula : str
         ``outcome ~ score + controls``; the outcome one of ``retained`` (logit hazard), ``orders`` (Poisson
-        quasi-likelihood, given retained), ``revenue`` or ``margin`` (the same; linear where more than 5 % of the
-        rows are negative); exactly one score of ``nps``, ``csat``, ``ces``; controls are columns of ``panel.rows``,
-        and ``period_label`` stands for the period's effect.
+        quasi-likelihood, given retained), ``revenue``, ``margin``, ``referrals`` or ``service_cost`` (the same; linear where
+        more than 5 % of the rows are negative); exactly one score of ``nps``, ``csat``, ``ces``; controls are columns of
+        ``panel.rows``, and ``period_label`` stands for the period's effect.
     weights : {"base", "none"}
         Average the effect over answered rows weighted to the whole base and set its level to the base's, or over the
         rows as they are.
@@ -486,7 +494,7 @@ def fit_outcome(
         design = design.without(*(name for name, is_there in zip(design.columns, present, strict=True) if not is_there))
         matrix = np.asfortranarray(matrix[:, present])
     family = FAMILIES[outcome]
-    if outcome in ("margin", "revenue") and (float((target < 0).mean()) > MOST_NEGATIVE_ROWS or target.mean() <= 0):
+    if outcome in AMOUNTS and (float((target < 0).mean()) > MOST_NEGATIVE_ROWS or target.mean() <= 0):
         family = "gaussian"
     fitted, perfect = _fit_or_firth(matrix, target, clusters, family, design.columns, start)
     by_score = not exposure or any(exposure in column for column in perfect)
@@ -516,6 +524,8 @@ def fit_outcome(
 def not_estimable(panel: Panel, outcome: str, exposure: str) -> str:
     """Why the panel cannot support a linkage of the outcome to the score; empty if it can."""
     rows = _answered(panel, exposure)
+    if outcome in NOT_IN_DATA and outcome not in rows:
+        return NOT_IN_DATA[outcome]
     values = rows[outcome]
     if values.notna().sum() == 0:
         if outcome == "retained" and not panel.retention and outcome in panel.outcomes:
@@ -534,6 +544,8 @@ def not_estimable(panel: Panel, outcome: str, exposure: str) -> str:
             return f"{rarer} answers of customers who {side}; at least {FEWEST_EVENTS} are needed"
     elif values.min() == values.max():
         return f"{outcome} is the same for everybody"
+    elif outcome in FURTHER_OUTCOMES and (values != 0).sum() < FEWEST_EVENTS:
+        return f"{int((values != 0).sum())} answers are followed by any {outcome}; at least {FEWEST_EVENTS} are needed"
     if exposure and rows[exposure].min() == rows[exposure].max():
         return "every answer is the same"
     return ""
@@ -556,12 +568,14 @@ def standard_linkages(
     Returns
     -------
     dict
-        ``(outcome, method)`` to ``Linkage`` or reason; outcomes ``retained``, ``orders``, ``margin``.
+        ``(outcome, method)`` to ``Linkage`` or reason; outcomes ``retained``, ``orders``, ``margin``, ``referrals``,
+        ``service_cost``.
     """
     rows = _answered(panel, exposure)
-    reasons = {outcome: not_estimable(panel, outcome, exposure) for outcome in STANDARD_OUTCOMES}
-    if not reasons["margin"] and rows["retained"].notna().any() and reasons["retained"]:
-        reasons["margin"] = "retention cannot be estimated, and margin counts those who left as 0"
+    reasons = {outcome: not_estimable(panel, outcome, exposure) for outcome in EVERY_OUTCOME}
+    for outcome in ("margin", *FURTHER_OUTCOMES):
+        if not reasons[outcome] and rows["retained"].notna().any() and reasons["retained"]:
+            reasons[outcome] = f"retention cannot be estimated, and {outcome} counts those who left as 0"
     found: dict[tuple[str, str], Linkage | str] = {}
     for method in methods:
         for outcome, linkage in _standard(panel, exposure, method, reasons).items():
@@ -578,7 +592,8 @@ def _standard(panel: Panel, exposure: str, method: str, reasons: dict[str, str])
         preparation = prepare(panel, rows, exposure)
         extra = adjusted_terms(panel, rows, preparation) if method == "adjusted" else ""
         if method == "adjusted" and not extra:
-            return dict.fromkeys(STANDARD_OUTCOMES, NOTHING_TO_HOLD)
+            absent = [outcome for outcome in FURTHER_OUTCOMES if reasons[outcome]]
+            return {outcome: reasons[outcome] if outcome in absent else NOTHING_TO_HOLD for outcome in EVERY_OUTCOME}
         right = " + ".join(part for part in (exposure, extra) if part)
         design = build_design(panel, rows, right, exposure, preparation=preparation)
         return _fit_standard(panel, design, reasons, method)
@@ -629,7 +644,7 @@ def _within_leads(found: dict[tuple[str, str], Linkage | str]) -> bool:
 def _fit_standard(
     panel: Panel, plain: Design, reasons: dict[str, str], method: str, scores: Calibrated | None = None
 ) -> dict[str, Linkage | str]:
-    """Retention, orders and margin on one design; purchase history in it net of the orders' own slope, found as a fixed point.
+    """Every outcome on one design; purchase history in it net of the orders' own slope, found as a fixed point.
 
     Only retention holds the path of past satisfaction and the time a customer was seen fixed: those who stayed in spite of low
     satisfaction, or for long, differ from the others.
@@ -655,26 +670,29 @@ def _fit_standard(
             retention = _with_slope_error(rows, retention, nuisance)
         found["retained"] = retention
         calibration = retention.calibration
-    if not reasons["margin"] and retention is not None and retention.separated:
-        found["margin"] = "retention is predicted perfectly, and margin counts those who left as 0"
-    elif not reasons["margin"]:
-        of_amounts = design.without(*OF_SURVIVAL)
-        margin = fit_outcome(panel, "margin", of_amounts, retention=retention, calibration=calibration, method=method)
+    of_amounts = design.without(*OF_SURVIVAL)
+    for outcome in ("margin", *FURTHER_OUTCOMES):
+        if reasons[outcome]:
+            continue
+        if retention is not None and retention.separated:
+            found[outcome] = f"retention is predicted perfectly, and {outcome} counts those who left as 0"
+            continue
+        amount = fit_outcome(panel, outcome, of_amounts, retention=retention, calibration=calibration, method=method)
         if nuisance is not None:
-            if margin.fitted.family == "poisson":
+            if outcome == "margin" and amount.fitted.family == "poisson":
                 own = design.preparation.net
                 assert own is not None
-                slopes = _slopes(margin) - np.array([own.order_slope, own.order_bend])[: len(_slopes(margin))]
+                slopes = _slopes(amount) - np.array([own.order_slope, own.order_bend])[: len(_slopes(amount))]
                 netted = of_amounts.with_history(rows, _net_of(own, "basket", slopes))
-                start = margin.fitted.coefficients
-                margin = fit_outcome(
-                    panel, "margin", netted, retention=retention, calibration=calibration, start=start, method=method
+                start = amount.fitted.coefficients
+                amount = fit_outcome(
+                    panel, outcome, netted, retention=retention, calibration=calibration, start=start, method=method
                 )
-            margin = _with_slope_error(rows, margin, nuisance)
-        found["margin"] = margin
+            amount = _with_slope_error(rows, amount, nuisance)
+        found[outcome] = amount
     if scores is not None:
         found = _with_satisfaction_error(scores, found)
-    return {outcome: _with_grounds(found[outcome], scores) for outcome in STANDARD_OUTCOMES}
+    return {outcome: _with_grounds(found[outcome], scores) for outcome in EVERY_OUTCOME}
 
 
 def _with_grounds(linkage: Linkage | str, scores: Calibrated | None) -> Linkage | str:
@@ -691,7 +709,7 @@ def _with_grounds(linkage: Linkage | str, scores: Calibrated | None) -> Linkage 
 def _with_satisfaction_error(scores: Calibrated, found: dict[str, Linkage | str]) -> dict[str, Linkage | str]:
     """Add the sampling error of the parameters behind expected satisfaction to every equation that is there."""
     result = dict(found)
-    for outcome in STANDARD_OUTCOMES:  # retention first: the others' products rest on it
+    for outcome in EVERY_OUTCOME:  # retention first: the others' products rest on it
         linkage = result[outcome]
         if isinstance(linkage, str) or linkage.separated or linkage.predicting:
             continue

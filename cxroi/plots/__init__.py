@@ -35,6 +35,7 @@ from cxroi.plots.evidence import CHOICES, confounders, segments, specification_c
 from cxroi.plots.growth import acquisition, earned_growth, referral_cells, referral_rates
 from cxroi.plots.loyalty import cost_to_serve, forgiveness, loyalty_types, shock_survival
 from cxroi.plots.outcomes import effects, linkage
+from cxroi.plots.runs import before_after, over_runs
 from cxroi.plots.scores import score_distribution, scores_by_period
 from cxroi.plots.tables import accounting
 from cxroi.plots.value import shapley_parts, shortcuts, shown_bands, value_by_band, value_path
@@ -63,6 +64,7 @@ __all__ = [
     "accounting",
     "acquisition",
     "alt",
+    "before_after",
     "brand_margins",
     "brand_overlap",
     "cash_flows",
@@ -74,6 +76,7 @@ __all__ = [
     "forgiveness",
     "linkage",
     "loyalty_types",
+    "over_runs",
     "referral_cells",
     "referral_rates",
     "scenarios",

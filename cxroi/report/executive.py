@@ -31,6 +31,7 @@ from cxroi.report.first_screen import both_keys, decision_sentence, first_pictur
 from cxroi.report.key_figures import key_figures
 from cxroi.report.model import Link, Report, Sentence
 from cxroi.report.outcome_period import in_outcome_period
+from cxroi.report.record import write_record
 from cxroi.report.run import Finish
 from cxroi.report.wording import verdict
 
@@ -96,8 +97,8 @@ def prepare_report(known: Mapping[str, Any], documents: Documents | None = None)
     Returns
     -------
     callable
-        Takes the run's folder and its manifest; writes the documents, ``estimates.csv`` and ``case.csv`` and returns the row
-        accounting and the names of the documents.
+        Takes the run's folder and its manifest; writes the documents, ``estimates.csv`` and ``case.csv`` with the record
+        for later runs, and returns the row accounting, what that record says and the names of the documents.
 
     Raises
     ------
@@ -124,7 +125,7 @@ def prepare_report(known: Mapping[str, Any], documents: Documents | None = None)
         for name, content in files.items():
             (folder / name).write_bytes(content)
         names = [*files, *write_workbook_of(assessment, folder, language, wanted)]
-        return {**write_tables(assessment, folder), "documents": sorted(names)}
+        return write_tables(assessment, folder) | write_record(assessment, folder) | {"documents": sorted(names)}
 
     return finish
 

@@ -18,7 +18,7 @@ from scipy import special
 
 from cxroi.errors import InputError
 from cxroi.language import Language
-from cxroi.panel import METRICS, Panel
+from cxroi.panel import METRICS, Panel, first_referrals
 from cxroi.report import customers, results, show
 from cxroi.report.readings import Sentences
 from cxroi.report.show import Words
@@ -31,10 +31,12 @@ from cxroi.value.earned_growth import EarnedGrowth, earned_growth
 from cxroi.value.forward import NO_ANSWER
 from cxroi.value.histories import NOT_STATED as MISSING
 from cxroi.value.referrals import (
+    NO_SAVING,
+    NO_SHARE,
     ReferralCells,
     ReferralRates,
     ReferralValue,
-    first_referrals,
+    one_referral,
     referral_cells,
     referral_rates,
     referral_value,
@@ -53,11 +55,7 @@ NORMAL_975 = float(special.ndtri(0.975))
 NO_REFERRALS = "the data have no table of referrals"
 NOBODY_NEW = f"fewer than {acquisitions.FEWEST_CUSTOMERS} customers joined since the transactions begin"
 NO_CAC = "acquisition cost is stated for too few of the customers who joined; that is not a cost of zero"
-NO_SHARE = "how many referred customers would have come anyway is not stated; give would_have_come and its source"
 NO_SOURCE = "the share that would have come anyway is stated without its source; give would_have_come_source"
-NO_SAVING = (
-    "acquisition cost is not stated for enough referred and other customers, so what a referral saves is not known"
-)
 NO_NEW_VALUE = "lifetime value of a new customer is not known"
 NO_SEGMENTS = "neither segments nor brands of customers are in the data"
 ONE_BRAND = "only one brand is in the data"
@@ -143,7 +141,7 @@ def gather(
     terms
         Horizon (months) and annual discount rate of lifetime value; 0 and -1: as ``dataset.yaml`` states.
     would_have_come
-        Share of referred customers who would have come anyway (-1: not stated) and its source.
+        Share of referred customers who would have come anyway (-1: as ``dataset.yaml`` states) and its source.
     earned_channels
         Acquisition channels that count as earned beside the referrals, commas between them.
 
@@ -152,6 +150,9 @@ def gather(
     InputError
         If an earned channel is none of the data's, or the share lies outside 0..1.
     """
+    stated = tables.config.referrals
+    if would_have_come[0] == NOT_GIVEN and stated is not None:
+        would_have_come = (stated.would_have_come, stated.source)
     known = as_of(tables, panel)
     metric = exposure if exposure in panel.metrics else results.main_exposure(panel)
     horizon = _terms(panel, *terms)
@@ -301,7 +302,7 @@ def referral_worth(
         seed=seed,
         currency=tables.config.currency or "",
     )
-    return found, (1.0 - share) * value + saved
+    return found, one_referral(value, saved, share)
 
 
 def _saved_cost(brought: Acquisition, draws: int, seed: int) -> Floats | None:

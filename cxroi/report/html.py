@@ -25,6 +25,7 @@ from markupsafe import Markup
 from cxroi.language import Code, Language
 from cxroi.report.model import Figure, Report
 from cxroi.report.notebook import Cell, Notebook, joined, tags
+from cxroi.report.stopped import Stop
 
 IMAGES = ("image/svg+xml", "image/png", "image/jpeg")
 TRACEBACK_LINES = 20
@@ -65,7 +66,14 @@ class Block:
 
 
 def render_notebook(
-    notebook: Notebook, *, title: str, lang: Code, failure: str = "", code: bool = True, back: str = ""
+    notebook: Notebook,
+    *,
+    title: str,
+    lang: Code,
+    failure: str = "",
+    code: bool = True,
+    back: str = "",
+    stop: Stop | None = None,
 ) -> str:
     """Page of an executed notebook.
 
@@ -83,6 +91,8 @@ def render_notebook(
         Whether code is kept, behind a closed fold, or absent.
     back
         File name of the page that this one belongs to; empty for none.
+    stop
+        Where and why it stopped and what to do next, in place of the bare ``failure``.
     """
     language = Language(lang)
     headings: list[Heading] = []
@@ -93,7 +103,14 @@ def render_notebook(
     first = next((heading.text for heading in headings if heading.level == 1), title)
     contents = [heading for heading in headings if heading.level in (2, 3)]
     return _template("notebook.html.j2").render(
-        title=first, language=language, styles=styles(), contents=contents, blocks=blocks, failure=failure, back=back
+        title=first,
+        language=language,
+        styles=styles(),
+        contents=contents,
+        blocks=blocks,
+        failure=failure,
+        back=back,
+        stop=stop,
     )
 
 

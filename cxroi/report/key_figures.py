@@ -147,7 +147,7 @@ def _break_even_figure(decision: BusinessCase, rung: str, language: Language) ->
         value = language.points(median, 2)
     words = [break_even_range(decision, language)]
     if not several:
-        stated = decision.case.programmes[0].score_gain
+        stated = decision.case.programmes[0].gain
         ends = language.interval(stated.low, stated.high, "number", 2)
         words.append(language.text("executive.stated_gain", mode=language.number(stated.mode, 2), interval=ends))
     key = "break_even_multiple" if several else "break_even"

@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import shutil
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from typing import Any, Literal
 
 from cxroi.errors import CxroiError, InputError, InvalidParameters, NotebookFailed
 from cxroi.language import Code, Language, catalogue
+from cxroi.report.folder import MANIFEST, put_in_place, relative, workspace
 from cxroi.report.html import render_notebook
 from cxroi.report.kernel import DeadKernelError, PapermillExecutionError, Watch, execute
 from cxroi.report.notebook import (
@@ -45,19 +45,30 @@ from cxroi.report.notebook import (
     write_notebook,
 )
 from cxroi.report.parameters import assign_parameters, select_notebooks
+from cxroi.report.resume import (
+    code_sha256,
+    inputs_sha256,
+    outputs_sha256,
+    reads_only_its_folder,
+    reusable,
+    take_over,
+)
+from cxroi.report.stopped import stop_of
 
 Reason = Literal["error", "killed", "timeout"]
 MESSAGE_LENGTH = 500  # characters of an error that a manifest and a terminal show
-MANIFEST = "manifest.json"
 INDEX = "index.html"  # the report, which `Execution.finish` writes
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a notebook is doing: ``cell`` of its ``cells`` code cells has started, ``seconds`` after its start."""
+    """What a notebook is doing: ``cell`` of its ``cells`` code cells has started, ``seconds`` after its start.
+
+    ``reused``: its inputs are those of an earlier run, whose pages were taken over.
+    """
 
     notebook: str
-    state: Literal["started", "cell", "done", "failed"]
+    state: Literal["started", "cell", "done", "failed", "reused"]
     cell: int
     cells: int
     seconds: float
@@ -103,6 +114,9 @@ class Execution:
         Called before a kernel starts with what is known of the run: ``parameters`` (those that all notebooks share,
         ``case`` and ``draws``), ``inputs`` and the names of the ``notebooks``; refuses wrong input and gives the
         ``finish`` of this run.
+    fresh
+        Run every notebook, also those whose inputs are equal to those of the run that is replaced, or of a failed one's
+        remains.
     """
 
     only: tuple[str, ...] = ()
@@ -112,6 +126,7 @@ class Execution:
     notebooks: Path | None = None
     finish: Finish | None = None
     prepare: Prepare | None = None
+    fresh: bool = False
 
 
 def run(
@@ -148,7 +163,7 @@ def run(
     """
     how = execution or Execution()
     names = select_notebooks(how.only)
-    stated = {"dataset": _relative(dataset), "quarter": quarter, "case": _relative(case) if case else "", "lang": lang}
+    stated = {"dataset": relative(dataset), "quarter": quarter, "case": relative(case) if case else "", "lang": lang}
     values = _merged({name: value for name, value in stated.items() if value}, parameters or {}, names)
     assigned = assign_parameters(names, values)
     common = next(iter(assigned.values()))
@@ -158,30 +173,42 @@ def run(
 
     timing: dict[str, float] = {}
     started_at = dt.datetime.now(dt.UTC)
-    with _workspace(target) as work:
+    with workspace(target) as work:
         with _timed(timing, "inputs"):
             inputs = hash_inputs(folder, case_file)
         finish = how.finish
         if how.prepare is not None:
             with _timed(timing, "prepare"):
                 finish = how.prepare({"parameters": _shared(assigned, case_file), "inputs": inputs, "notebooks": names})
-        runs = run_notebooks(
-            sources,
-            parameters=values,
-            out=work,
-            jobs=how.jobs,
-            lang=common["lang"],
-            timeout_seconds=how.timeout_seconds,
-            on_progress=how.on_progress,
-        )
-        timing |= {each.notebook: each.seconds for each in runs}
+        keys = _keys(sources, assigned, inputs, _input_name(case_file, folder) if case_file else "")
+        earlier = {} if how.fresh or not reads_only_its_folder(folder) else reusable((target, _failed(target)), keys)
+        ended = {name: _taken_over(name, earlier[name], work, how.on_progress or _ignore) for name in earlier}
+        left = [source for source in sources if source.stem not in ended]
+        wanted = {name for source in left for name in assigned[source.stem]}
+        if left:
+            fresh = run_notebooks(
+                left,
+                parameters={name: value for name, value in values.items() if name in wanted},
+                out=work,
+                jobs=how.jobs,
+                lang=common["lang"],
+                timeout_seconds=how.timeout_seconds,
+                on_progress=how.on_progress,
+            )
+            timing |= {each.notebook: each.seconds for each in fresh}
+            ended |= {each.notebook: each for each in fresh}
+        runs = [ended[name] for name in names]
         manifest: dict[str, Any] = {
             "status": "failed" if any(each.status == "failed" for each in runs) else "done",
             "parameters": assigned,
             "seed": common["seed"],
             "inputs": inputs,
-            "notebooks": {each.notebook: _record(each, source) for each, source in zip(runs, sources, strict=True)},
+            "notebooks": {
+                each.notebook: _record(each, source) | _fingerprints(each, keys, work)
+                for each, source in zip(runs, sources, strict=True)
+            },
             "versions": _versions(),
+            "code_sha256": code_sha256(),
             "git": _git(),
         }
         error: Exception | None = _failure(runs, target)
@@ -189,9 +216,13 @@ def run(
             with _timed(timing, "finish"):
                 manifest, error = _finished(finish, work, manifest)
         timing["total"] = (dt.datetime.now(dt.UTC) - started_at).total_seconds()
-        manifest["timing"] = {"started_at": started_at.isoformat(timespec="seconds"), "seconds": _rounded(timing)}
+        manifest["timing"] = {
+            "started_at": started_at.isoformat(timespec="seconds"),
+            "seconds": _rounded(timing),
+            "reused": sorted(earlier),
+        }
         _write_manifest(manifest, work)
-        _replace(work, _failed(target) if error is not None else target)
+        put_in_place(work, _failed(target) if error is not None else target)
     if error is not None:
         raise error
     shutil.rmtree(_failed(target), ignore_errors=True)
@@ -285,7 +316,7 @@ def hash_inputs(dataset: Path, case: Path | None = None) -> list[dict[str, Any]]
     """Name, size and SHA-256 of each file of a data set and of the case, sorted by name."""
     files = {path.relative_to(dataset).as_posix(): path for path in dataset.rglob("*") if _is_input(path, dataset)}
     if case is not None:
-        files.setdefault(case.relative_to(dataset).as_posix() if dataset in case.parents else _relative(case), case)
+        files.setdefault(_input_name(case, dataset), case)
     names = sorted(files)
     return [{"file": name, "bytes": files[name].stat().st_size, "sha256": _sha256(files[name])} for name in names]
 
@@ -328,10 +359,26 @@ def _run_notebook(
     reason, message = _diagnosis(error, notebook, watch)
     if reason is not None:
         message = _said(Language(parameters["lang"]), reason, name=name, cell=count, seconds=limit, message=message)
-    title = Language(parameters["lang"]).text(f"notebook.{name}")
+    language = Language(parameters["lang"])
+    stop = None
+    if reason is not None:
+        stop = stop_of(
+            notebook,
+            name=name,
+            reason=reason,
+            message=message,
+            cell=count,
+            dataset=parameters["dataset"],
+            language=language,
+        )
     write_notebook(notebook, out / f"{name}.ipynb")
     page = render_notebook(
-        notebook, title=title, lang=parameters["lang"], failure=message, back="" if message else INDEX
+        notebook,
+        title=language.text(f"notebook.{name}"),
+        lang=parameters["lang"],
+        failure=message,
+        back="" if message else INDEX,
+        stop=stop,
     )
     (out / f"{name}.html").write_text(page, encoding="utf-8", newline="\n")
     report("done" if reason is None else "failed")
@@ -399,8 +446,10 @@ def _failure(runs: Sequence[NotebookRun], target: Path) -> CxroiError | None:
     if not failed:
         return None
     messages = [each.message for each in failed]
-    where = f"What was done is in {_relative(_failed(target))}."
-    return NotebookFailed(failed[0].notebook, str(failed[0].reason), "\n".join([*messages, where]))
+    pages = [
+        f"Read where and why, and what to do next: {relative(_failed(target))}/{each.notebook}.html" for each in failed
+    ]
+    return NotebookFailed(failed[0].notebook, str(failed[0].reason), "\n".join([*messages, *pages]))
 
 
 def _finished(finish: Finish, work: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any], Exception | None]:
@@ -416,6 +465,35 @@ def _record(each: NotebookRun, source: Path) -> dict[str, Any]:
     if each.status == "failed":
         record |= {"reason": each.reason, "cell": each.cell, "message": each.message}
     return record
+
+
+def _keys(
+    sources: Sequence[Path], assigned: Mapping[str, dict[str, Any]], inputs: Sequence[Mapping[str, Any]], case: str
+) -> dict[str, str]:
+    versions = _versions()
+    return {
+        source.stem: inputs_sha256(
+            source_sha256=_sha256(source),
+            parameters=assigned[source.stem],
+            inputs=inputs,
+            case=case,
+            versions=versions,
+        )
+        for source in sources
+    }
+
+
+def _fingerprints(each: NotebookRun, keys: Mapping[str, str], work: Path) -> dict[str, str]:
+    """What lets a later run take a finished notebook over."""
+    if each.status == "failed":
+        return {}
+    return {"inputs_sha256": keys[each.notebook], "outputs_sha256": outputs_sha256(work, each.notebook)}
+
+
+def _taken_over(name: str, source: Path, out: Path, tell: OnProgress) -> NotebookRun:
+    take_over(name, source, out)
+    tell(Progress(name, "reused", 0, 0, 0.0))
+    return NotebookRun(name, "done", 0.0)
 
 
 def _versions() -> dict[str, str]:
@@ -458,11 +536,11 @@ def _target(out: Path, dataset: Path) -> Path:
     for folder in (target, _failed(target)):
         if folder.exists() and not _is_run(folder):
             raise InputError(
-                f"{_relative(folder)} must be free or hold an earlier run; it holds something else. Name another."
+                f"{relative(folder)} must be free or hold an earlier run; it holds something else. Name another."
             )
     if target in (here, data, *here.parents, *data.parents) or data in target.parents:
         raise InputError(
-            f"a run can't be written to {_relative(target)}: it would touch the data set or the working folder"
+            f"a run can't be written to {relative(target)}: it would touch the data set or the working folder"
         )
     return target
 
@@ -480,44 +558,14 @@ def _failed(target: Path) -> Path:
     return target.with_name(f"{target.name}.failed")
 
 
-@contextlib.contextmanager
-def _workspace(target: Path) -> Iterator[Path]:
-    """Folder beside the target, removed unless it was renamed."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
-    work.mkdir()
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _replace(folder: Path, target: Path) -> None:
-    """Rename a folder into its place; what was there goes only when the new one stands."""
-    old = target.with_name(f".{target.name}.{secrets.token_hex(4)}.old")
-    was_there = target.exists()
-    if was_there:
-        target.rename(old)
-    try:
-        folder.rename(target)
-    except OSError:
-        if was_there:
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def _write_manifest(manifest: Mapping[str, Any], folder: Path) -> None:
     text = json.dumps(manifest, ensure_ascii=False, indent=1, sort_keys=True)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
-def _relative(path: str | Path) -> str:
-    """Path as seen from the working directory, so that no machine's folders are published."""
-    try:
-        return Path(os.path.relpath(path)).as_posix()
-    except ValueError:  # another drive
-        return Path(path).as_posix()
+def _input_name(case: Path, dataset: Path) -> str:
+    """Name of the case's file among the inputs."""
+    return case.relative_to(dataset).as_posix() if dataset in case.parents else relative(case)
 
 
 def _is_input(path: Path, dataset: Path) -> bool:

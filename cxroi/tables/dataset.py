@@ -88,6 +88,20 @@ class ValueHorizon(_Strict):
     annual_discount_rate: float = Field(ge=0, lt=1)
 
 
+class Referrals(_Strict):
+    """Share of referred customers who would have come anyway, 0 to 1, and where that share is from."""
+
+    would_have_come: float = Field(ge=0, le=1)
+    source: str
+
+    @field_validator("source")
+    @classmethod
+    def _is_named(cls, text: str) -> str:
+        if not text.strip():
+            raise ValueError("it must say where the share is from, for example survey of new customers, 2026-05")
+        return text.strip()
+
+
 class Event(_Strict):
     """Days on which something reached every customer; events of one ``kind`` (by default each its own) count as the same."""
 
@@ -160,6 +174,7 @@ class Dataset(_Strict):
     segments: tuple[str, ...] | None = None
     controls: tuple[str, ...] | None = None
     value: ValueHorizon | None = None
+    referrals: Referrals | None = None
     experiments: tuple[str, ...] = ()
     calendar: tuple[Event, ...] = ()
     tables: dict[str, TableSource | None] = Field(default_factory=dict)
@@ -316,6 +331,7 @@ def _keys_at(location: list[str]) -> list[str]:
     models: dict[str, type[BaseModel]] = {
         "retention": Retention,
         "value": ValueHorizon,
+        "referrals": Referrals,
         "calendar": Event,
         "tables": TableSource,
     }

@@ -23,12 +23,11 @@ from scipy import special
 
 from cxroi import periods
 from cxroi.errors import InputError
-from cxroi.panel import last_complete_period
+from cxroi.panel import first_referrals, last_complete_period
 from cxroi.scores import csat_interval
 from cxroi.tables import Tables
 from cxroi.tables.violation import suggestion
 from cxroi.value.brands import FEWEST_CUSTOMERS, hidden_sums
-from cxroi.value.referrals import first_referrals
 
 Frame = nw.LazyFrame[Any]
 Floats = NDArray[np.float64]

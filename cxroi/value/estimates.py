@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cxroi.evidence.findings import ROW_COLUMNS, Findings, gather
-from cxroi.linkage import METHODS, Linkage, headline_method, standard_linkages, unit
+from cxroi.linkage import EVERY_OUTCOME, METHODS, Linkage, headline_method, standard_linkages, unit
 from cxroi.panel import Panel
 from cxroi.value.lifetime import CustomerValue, value_from_linkages
 
@@ -48,16 +48,14 @@ class Estimates:
                 rows += _linkage_rows(outcome, exposure, method, linkage, found, self.panel.currency)
             rows += _value_rows(exposure, self.values[exposure], self.panel)
         if not self.linkages:
-            units = {"retained": "probability", "orders": "orders"}
-            for outcome in ("retained", "orders", "margin", "ltv"):
-                unit_of = units.get(outcome, self.panel.currency or "currency")
+            for outcome in (*EVERY_OUTCOME, "ltv"):
                 rows.append(
                     _row(
                         outcome=outcome,
                         exposure="nps",
                         estimand="ame",
                         method="not estimated: the data have no answers",
-                        unit=unit_of,
+                        unit=unit(outcome, self.panel.currency),
                     )
                 )
         return _rounded(pd.DataFrame(rows, columns=list(COLUMNS)))
@@ -226,7 +224,11 @@ def _linkage_rows(
         )
     )
     term = linkage.tidy().set_index("term")
-    if outcome in ("retained", "orders") and exposure in term.index and linkage.fitted.family != "gaussian":
+    if (
+        outcome in ("retained", "orders", "referrals")
+        and exposure in term.index
+        and linkage.fitted.family != "gaussian"
+    ):
         coefficient = term.loc[exposure]
         rows.append(
             _row(

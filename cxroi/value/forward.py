@@ -48,11 +48,18 @@ class Equations:
     orders: Linkage | None
     margin: Linkage | None
     persistence: Persistence | None
+    referrals: Linkage | None = None
+    service_cost: Linkage | None = None
 
     @property
     def fitted(self) -> list[Linkage]:
-        """The equations that exist, in the order retention, orders, margin."""
+        """The equations that value rests on and that exist, in the order retention, orders, margin."""
         return [part for part in (self.retention, self.orders, self.margin) if part is not None]
+
+    @property
+    def beside(self) -> list[Linkage]:
+        """The equations of what stands beside margin."""
+        return [part for part in (self.referrals, self.service_cost) if part is not None]
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,8 @@ class Paths:
 
     ``higher``: one point more throughout; ``fading``: one point that fades as estimated; ``through_retention`` and
     ``through_spend``: change per point as ``MarginResponse`` defines them; ``by_band`` (draws + 1, quarters, bands): the baseline of each
-    score band's customers.
+    score band's customers. ``referrals`` (customers brought) and ``service_cost`` (currency): change per customer and point, those who
+    stay longer counted; None where there is no equation.
     """
 
     baseline: Floats
@@ -72,6 +80,8 @@ class Paths:
     through_retention: Floats
     through_spend: Floats
     by_band: Floats
+    referrals: Floats | None = None
+    service_cost: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +147,7 @@ def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -
     ]
     found = {name: np.zeros((draws + 1, quarters)) for name in (*gains, "survival", "orders", "keep", "spend")}
     by_band = np.zeros((draws + 1, quarters, len(bands)))
+    beside = {linkage.outcome: np.zeros((draws + 1, quarters)) for linkage in equations.beside if "secant" in gains}
     survive = {name: np.ones(size) for name in gains}
     for step in range(quarters):
         older = [np.log((age + step) / age) for age in ages]
@@ -161,6 +172,9 @@ def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -
             found["spend"][:, step] = (
                 (survive["secant"] * (spent["secant"] - spent["baseline"])) @ share / SECANT_POINTS
             )
+        for outcome, change in beside.items():
+            more, now = (parts[outcome].at(drift + gain, older) for gain in (SECANT_POINTS, 0.0))
+            change[:, step] = (survive["secant"] * more - base * now) @ share / SECANT_POINTS
     nothing = np.zeros((draws + 1, quarters))
     return Paths(
         baseline=found["baseline"],
@@ -171,6 +185,7 @@ def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -
         through_retention=found["keep"],
         through_spend=found["spend"],
         by_band=by_band,
+        **beside,
     )
 
 
@@ -215,9 +230,10 @@ def _prepare(
 ) -> dict[str, _Equation]:
     """Each equation at every draw and representative, by outcome."""
     coefficients = _coefficient_draws(equations, draws, generator)
-    shifts = _shifts(equations.fitted, coefficients, generator)
+    every = [*equations.fitted, *equations.beside]
+    shifts = _shifts(every, coefficients, generator)
     found: dict[str, _Equation] = {}
-    for linkage, drawn, shift in zip(equations.fitted, coefficients, shifts, strict=True):
+    for linkage, drawn, shift in zip(every, coefficients, shifts, strict=True):
         names = linkage.design.columns
         zero = np.zeros((len(drawn), 1))
         ageing = [
@@ -240,16 +256,30 @@ def _prepare(
 
 
 def _coefficient_draws(equations: Equations, draws: int, generator: np.random.Generator) -> list[Floats]:
-    """Coefficients of each equation, shape (draws + 1, k), from their joint clustered covariance; the first row is the estimate."""
-    covariance = joint_covariance([linkage.fitted for linkage in equations.fitted])
+    """Coefficients of each equation, shape (draws + 1, k), from their joint clustered covariance; the first row is the estimate.
+
+    Those of the equations beside margin are drawn given the others, so that the others' draws do not depend on them.
+    """
+    leading, beside = equations.fitted, equations.beside
+    covariance = joint_covariance([linkage.fitted for linkage in [*leading, *beside]])
+    edges = np.cumsum([0, *(len(linkage.fitted.coefficients) for linkage in [*leading, *beside])])
+    first = int(edges[len(leading)])
+    noise = _normal(covariance[:first, :first], draws, generator)
+    if beside:
+        across = np.linalg.pinv(covariance[:first, :first], rcond=1e-10, hermitian=True) @ covariance[:first, first:]
+        left = covariance[first:, first:] - covariance[first:, :first] @ across
+        own = _normal(left, draws, generator.spawn(1)[0])
+        noise = np.hstack([noise, noise @ across + own])
+    estimates = np.concatenate([linkage.fitted.coefficients for linkage in [*leading, *beside]])
+    stacked = estimates + np.vstack([np.zeros(len(covariance)), noise])
+    return [stacked[:, start:stop] for start, stop in itertools.pairwise(edges)]
+
+
+def _normal(covariance: Floats, draws: int, generator: np.random.Generator) -> Floats:
+    """Normal draws of mean 0, shape (draws, k)."""
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
-    noise = generator.standard_normal((draws, len(covariance))) @ root.T
-    stacked = np.concatenate([linkage.fitted.coefficients for linkage in equations.fitted]) + np.vstack(
-        [np.zeros(len(covariance)), noise]
-    )
-    edges = np.cumsum([0, *(len(linkage.fitted.coefficients) for linkage in equations.fitted)])
-    return [stacked[:, first:last] for first, last in itertools.pairwise(edges)]
+    return np.asarray(generator.standard_normal((draws, len(covariance))) @ root.T)
 
 
 def _shifts(fitted: list[Linkage], coefficients: list[Floats], generator: np.random.Generator) -> list[Floats]:
@@ -262,7 +292,7 @@ def _shifts(fitted: list[Linkage], coefficients: list[Floats], generator: np.ran
             rows = np.arange(len(linkage.design.matrix)) if linkage.outcome != "orders" else linkage.used
             rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), LEVEL_ROWS)).astype(np.int64)]
             weights = np.broadcast_to(linkage.calibration.weights[rows], (len(drawn), len(rows)))
-            if linkage.outcome == "margin" and keep is not None:
+            if linkage.outcome not in ("retained", "orders") and keep is not None:
                 weights = weights * keep
             total = linkage.calibration.weights[rows].sum()
             predictor = drawn @ linkage.design.matrix[rows].T

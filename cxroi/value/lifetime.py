@@ -7,7 +7,7 @@ counterfactual run of the same customers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from cxroi.linkage.calibrated import calibrated
 from cxroi.linkage.persistence import Persistence, estimate_persistence, persistence_of
 from cxroi.panel import Panel
 from cxroi.value.forward import QUARTERS_OF_A_YEAR, Equations, Paths, run_forward, score_bands
+from cxroi.value.referrals import NO_SAVING, NO_SHARE, one_referral
 from cxroi.value.response import MarginResponse
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 MOST_QUARTERS = 80
 DAYS_OF_A_QUARTER, DAYS_OF_GRACE = 91, 10
+FEWEST_YOUNG = 30
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class CustomerValue:
         Margin of quarter h is discounted by (1 + rate)^(h/4): end of quarter.
     reason : str
         Why there is no value, or (with a value) why there is none per point; empty otherwise.
+    referrals, service_cost : Linkage or None
+        Equations of what stands beside margin in a response; ``lacking`` says by outcome why one is None.
     """
 
     panel: Panel
@@ -56,6 +60,9 @@ class CustomerValue:
     margin: Linkage | None
     persistence: Persistence | None
     reason: str = ""
+    referrals: Linkage | None = None
+    service_cost: Linkage | None = None
+    lacking: dict[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return repr(self.tidy())
@@ -74,10 +81,26 @@ class CustomerValue:
     def _paths(self) -> Paths:
         return self._run(self.horizon_quarters)
 
+    def forward(self, quarters: int) -> Paths:
+        """The equations run forward over so many quarters, whatever the horizon is."""
+        return self._paths if quarters == self.horizon_quarters else self._run(quarters)
+
     def _run(self, quarters: int) -> Paths:
+        return run_forward(self._equations, quarters, seed=self.seed, draws=self.draws)
+
+    @cached_property
+    def _equations(self) -> Equations:
         panel = self.panel if self.margin is None else self.margin.panel
-        equations = Equations(panel, self.exposure, self.retention, self.orders, self.margin, self.persistence)
-        return run_forward(equations, quarters, seed=self.seed, draws=self.draws)
+        return Equations(
+            panel,
+            self.exposure,
+            self.retention,
+            self.orders,
+            self.margin,
+            self.persistence,
+            self.referrals,
+            self.service_cost,
+        )
 
     @cached_property
     def discount(self) -> Floats:
@@ -155,14 +178,39 @@ class CustomerValue:
                 }
             )
 
+    def value_of_referral(self, horizon_quarters: int) -> Floats | str:
+        """Value of a referral made in each quarter, shape (draws, quarters), or why it is not known.
+
+        Of the share who would not have come anyway what they bring until the horizon ends, discounted to the quarter of the
+        referral; of everybody the acquisition cost that is saved. New customers are taken to be like those active customers
+        who joined within a year (like all, where these are fewer than 30), at the same draws of the coefficients.
+        """
+        terms = self.panel.referral_terms
+        if terms is None:
+            return NO_SHARE
+        if not np.isfinite(terms.saved_cost):
+            return NO_SAVING
+        equations = replace(self._equations, referrals=None, service_cost=None)
+        active = equations.panel.active
+        young = active[active["tenure"] < QUARTERS_OF_A_YEAR] if "tenure" in active else active.head(0)
+        if len(young) >= FEWEST_YOUNG:
+            equations = replace(equations, panel=replace(equations.panel, active=young.reset_index(drop=True)))
+        margin = run_forward(equations, horizon_quarters, seed=self.seed, draws=self.draws).baseline[1:]
+        brought = np.cumsum(margin * _discount(horizon_quarters, self.annual_discount_rate), axis=1)
+        until_end = np.hstack([brought[:, ::-1][:, 1:], np.zeros((len(brought), 1))])
+        generator = np.random.default_rng([self.seed, 2])
+        saved = terms.saved_cost + terms.saved_cost_error * generator.standard_normal((len(brought), 1))
+        return one_referral(until_end, saved, terms.would_have_come)
+
     def response(self, horizon_quarters: int) -> MarginResponse:
-        """What a case needs: margin by quarter and its change per point through retention and through spend."""
+        """What a case needs: margin by quarter and its change per point, by the channel that it comes through."""
         if not 1 <= horizon_quarters <= MOST_QUARTERS:
             raise InputError(f"horizon_quarters must lie in 1..{MOST_QUARTERS}; got {horizon_quarters}")
         nothing = np.zeros((0, horizon_quarters))
         paths = None
         if not self.reason:
-            paths = self._paths if horizon_quarters == self.horizon_quarters else self._run(horizon_quarters)
+            paths = self.forward(horizon_quarters)
+        through_referrals, through_service, lacking = self._beside_margin(paths, horizon_quarters)
         return MarginResponse(
             exposure=self.exposure,
             customers=self.customers,
@@ -174,7 +222,28 @@ class CustomerValue:
             persistence=None if paths is None or self.persistence is None else self.persistence.fade_draws,
             score_range=_observed_range(self.panel, self.exposure),
             reason=self.reason,
+            through_referrals=through_referrals,
+            through_service=through_service,
+            lacking=lacking,
         )
+
+    def _beside_margin(self, paths: Paths | None, quarters: int) -> tuple[Floats | None, Floats | None, dict[str, str]]:
+        """Referrals and cost to serve per point in currency, each None where it is not known, with the reasons."""
+        lacking: dict[str, str] = {}
+        referrals, service = None, None
+        if paths is not None and paths.service_cost is not None:
+            service = -paths.service_cost[1:]
+        else:
+            lacking["through_service"] = self.reason or self.lacking.get("service_cost", "")
+        if paths is not None and paths.referrals is not None:
+            worth = self.value_of_referral(quarters)
+            if isinstance(worth, str):
+                lacking["through_referrals"] = worth
+            else:
+                referrals = paths.referrals[1:] * worth
+        else:
+            lacking["through_referrals"] = self.reason or self.lacking.get("referrals", "")
+        return referrals, service, lacking
 
     def checks(self) -> pd.DataFrame:
         """Checks of the equations underneath, and whether a fading gain can be valued."""
@@ -289,6 +358,7 @@ def value_from_linkages(
             persistence = estimate_persistence(panel, exposure, generator=generator, draws=draws)
         else:
             persistence = persistence_of(scores.satisfaction, generator=generator, draws=draws)
+    beside = {outcome: found.get((outcome, method), "") for outcome in ("referrals", "service_cost")}
     usable = not reason
     if usable and not exposure:
         reason = "the data have no answers, so nothing links a score to value"
@@ -304,6 +374,8 @@ def value_from_linkages(
         margin=margin if usable and isinstance(margin, Linkage) else None,
         persistence=persistence,
         reason=reason,
+        **{name: one for name, one in beside.items() if usable and isinstance(one, Linkage)},
+        lacking={name: one for name, one in beside.items() if isinstance(one, str)},
     )
 
 

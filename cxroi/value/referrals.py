@@ -23,7 +23,7 @@ from scipy import special, stats
 from cxroi import periods
 from cxroi.errors import InputError
 from cxroi.linkage.fit import fit, independent_columns
-from cxroi.panel import last_complete_period
+from cxroi.panel import first_referrals, last_complete_period
 from cxroi.scores import csat_interval
 from cxroi.tables import Tables
 from cxroi.value.brands import FEWEST_CUSTOMERS, hidden_sums
@@ -39,6 +39,10 @@ NORMAL_975 = float(special.ndtri(0.975))
 KINDS = ("all", "organic", "incentivised", "not stated")
 CELLS = {(1, 1): "champions", (1, 0): "affluents", (0, 1): "advocates", (0, 0): "misers"}
 RANGE = ("low", "median", "high")
+NO_SHARE = "how many referred customers would have come anyway is not stated; give would_have_come and its source"
+NO_SAVING = (
+    "acquisition cost is not stated for enough referred and other customers, so what a referral saves is not known"
+)
 
 
 @dataclass(frozen=True)
@@ -121,25 +125,6 @@ class ReferralRates:
             ),
         ]
         return pd.DataFrame(rows, columns=["name", "verdict", "number", "advice"])
-
-
-def first_referrals(tables: Tables) -> Frame:
-    """Each referred customer once, with the first referral that names them.
-
-    Columns ``referred_id, referrer_id, occurred_at, incentivised`` (1, 0; null where not stated). Customers who name themselves are
-    left out; of two referrals at the same moment the one with the smaller ``referrer_id`` counts.
-    """
-    assert tables.referrals is not None
-    named = tables.referrals.filter(nw.col("referrer_id") != nw.col("referred_id"))
-    flag: nw.Expr = nw.lit(None, nw.Float64)
-    if "incentivised" in tables.referrals.collect_schema().names():
-        flag = nw.when(nw.col("incentivised")).then(nw.lit(1.0)).when(~nw.col("incentivised")).then(nw.lit(0.0))
-    named = named.select("referred_id", "referrer_id", "occurred_at", flag.alias("incentivised"))
-    earliest = named.group_by("referred_id").agg(nw.col("occurred_at").min())
-    named = named.join(earliest, on=["referred_id", "occurred_at"], how="inner")
-    one = named.group_by("referred_id", "occurred_at").agg(nw.col("referrer_id").min())
-    named = named.join(one, on=["referred_id", "occurred_at", "referrer_id"], how="inner")
-    return named.group_by("referred_id", "occurred_at", "referrer_id").agg(nw.col("incentivised").max())
 
 
 def referral_rates(tables: Tables, exposure: str, *, period: periods.Period = "quarter") -> ReferralRates | str:
@@ -498,7 +483,7 @@ def referral_value(
     low, mode, high = stated = _stated_share(would_have_come)
     share = generator.triangular(low, mode, high, len(value)) if low < high else np.full(len(value), mode)
     draws = {
-        "one_referral": (1 - share) * (value + saved) + share * saved,
+        "one_referral": one_referral(value, saved, share),
         "through_value": (1 - share) * value,
         "through_saved_cost": saved,
         "would_not_have_come": value + saved,
@@ -520,6 +505,17 @@ def referral_value(
         ]
         levels = pd.DataFrame(found, columns=levels.columns)
     return ReferralValue(terms=terms, levels=levels, would_have_come=stated, source=source)
+
+
+def one_referral(value: Floats, saved: Floats, would_have_come: Floats | float) -> Floats:
+    """Value of a referral: of those who would not have come their value and what they save, of the others what they save; any shape.
+
+    Examples
+    --------
+    >>> one_referral(np.array([1000.0]), np.array([200.0]), 0.3)
+    array([900.])
+    """
+    return np.asarray((1.0 - would_have_come) * (value + saved) + would_have_come * saved)
 
 
 def _stated_share(share: float | tuple[float, float, float]) -> tuple[float, float, float]:

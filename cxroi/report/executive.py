@@ -30,6 +30,7 @@ from cxroi.report.documents import Documents, rendered, write_workbook_of
 from cxroi.report.first_screen import both_keys, decision_sentence, first_picture, in_order, plain_sentences
 from cxroi.report.key_figures import key_figures
 from cxroi.report.model import Link, Report, Sentence
+from cxroi.report.next_check import check_section
 from cxroi.report.outcome_period import in_outcome_period
 from cxroi.report.record import write_record
 from cxroi.report.run import Finish
@@ -64,6 +65,7 @@ def executive_report(
         sure_section(assessment, language),
         change_section(assessment, language),
         benefits_section(assessment, language),
+        check_section(assessment, language),
         assumptions_section(assessment, language),
         checks_section(assessment, language),
         limits_section(assessment, language),

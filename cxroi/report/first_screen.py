@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -11,10 +12,12 @@ from cxroi import plots
 from cxroi.case import BusinessCase, Case
 from cxroi.evidence.sensitivity import Sensitivity, confounder_as_strong_as
 from cxroi.language import Language
+from cxroi.report import readings
 from cxroi.report.chain import picture
 from cxroi.report.charts import cash_chart
-from cxroi.report.company import Assessment, smallest_detectable_gain
-from cxroi.report.facts import STRONG, break_even_measure, case_measure
+from cxroi.report.company import Assessment
+from cxroi.report.facts import STRONG, break_even_measure, case_measure, main_estimate
+from cxroi.report.grounds import grade_words
 from cxroi.report.model import Figure, KeyFigure, Sentence
 from cxroi.report.show import money, said
 from cxroi.report.wording import LIKELY, UNLIKELY, listed, reason_words, subject_words, verdict
@@ -105,15 +108,16 @@ def cash_picture(decision: BusinessCase, language: Language) -> Figure:
         start=language.date(decision.case.start),
     )
     axes = plots.cash_flows(decision.cash_flows(), language=language)
-    return picture("cash-flows", axes, caption, cash_chart(decision, language))
+    shown = picture("cash-flows", axes, caption, cash_chart(decision, language))
+    return replace(shown, finding=readings.cash_title(decision, language=language))
 
 
 def plain_sentences(a: Assessment, language: Language) -> tuple[Sentence, ...]:
     """Chance, break-even and robustness for a reader without statistics."""
-    lines = []
+    row = main_estimate(a)
+    lines = [] if row is None else [("grade", grade_words(a, str(row["evidence"]), language))]
     if isinstance(a.decision, BusinessCase):
         lines += [("chance", _chance(a.decision, language)), ("break-even", _break_even(a, a.decision, language))]
-        lines.append(("detectable", _detectable(a, a.decision, language)))
     lines.append(("robustness", robustness(a.beside.sensitivity, language)))
     return tuple(Sentence(f"plain-{name}", words) for name, words in lines if words)
 
@@ -150,16 +154,6 @@ def _break_even(a: Assessment, decision: BusinessCase, language: Language) -> st
     ends = language.interval(lift["conf_low"], lift["conf_high"], "number", 2)
     measured = language.text("documents.plain.pilot", lift=language.number(lift["estimate"], 2), interval=ends)
     return language.text("documents.plain.joined", first=sentence, second=measured)
-
-
-def _detectable(a: Assessment, decision: BusinessCase, language: Language) -> str:
-    """What change the survey can see at all, and between which answers everything is observed."""
-    least = smallest_detectable_gain(a.panel, a.exposure)
-    if math.isnan(least):
-        return ""
-    low, high = decision.response.score_range
-    words = {"points": language.points(least, 2), "interval": language.interval(low, high, "number", 0)}
-    return language.text("documents.plain.detectable", **words)
 
 
 def pilot_lift(a: Assessment) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from cxroi.case.forecast import score_path
 from cxroi.language import Language
 from cxroi.panel import window
 from cxroi.report.company import Assessment, smallest_detectable_gain
-from cxroi.report.model import Column, Table
+from cxroi.report.model import Column, Section, Table
 from cxroi.report.show import money
 from cxroi.report.wording import capital, listed
 
@@ -29,6 +29,17 @@ def check_table(name: str, a: Assessment, rows: Sequence[Row], language: Languag
     day = language.date(check_day(a))
     heads = tuple(Column(language.text(f"documents.column.{head}")) for head in ("who", "looks_at", "judged_by", "by_when"))
     return Table(f"table-check-{name}", language.text("documents.caption.check"), heads, tuple((*(capital(cell) for cell in row), day) for row in rows))
+
+
+def check_section(a: Assessment, language: Language) -> Section:
+    """What the board holds the next quarter against."""
+    table = check_table("board", a, board_rows(a, language), language)
+    return Section("check", language.text("documents.section.check"), (), (table,))
+
+
+def board_rows(a: Assessment, language: Language) -> list[Row]:
+    """Score, money and the run itself."""
+    return [score_row(a, language), spend_row(a, language), rerun_row(language)]
 
 
 def score_row(a: Assessment, language: Language) -> Row:

@@ -157,7 +157,7 @@ def _board(a: Assessment, whole: Report, language: Language) -> _Pack:
         _section("board", "money", language, _sentences(whole, "chain-5"), [whole.picture]),
         _section("board", "plain", language, [each for each in whole.plain if each.id not in ("both-keys", "plain-robustness")], [whole.exhibit("table-scenarios")]),
     ]
-    checks = [next_check.score_row(a, language), next_check.spend_row(a, language), next_check.rerun_row(language)]
+    checks = next_check.board_rows(a, language)
     return _Pack(decision, _keys(whole, "score", "retention", "npv", "break_even", "break_even_multiple"), sections, checks)
 
 
@@ -273,7 +273,7 @@ def _cx(a: Assessment, whole: Report, language: Language) -> _Pack:
         _section("cx", "programmes", language, [each for each in whole.plain if each.id == "plain-break-even"], [pack_money.programme_table(a, language)]),
         _section("cx", "warnings", language, _sentences(whole, "checks")[:1], [whole.exhibit("table-checks")]),
     ]
-    checks = [next_check.score_row(a, language), next_check.spend_row(a, language), next_check.rerun_row(language)]
+    checks = next_check.board_rows(a, language)
     return _Pack(decision, _keys(whole, "score", "retention", "break_even", "break_even_multiple", "npv"), sections, checks)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import typst
 
 from cxroi.language import Language
+from cxroi.report.html import MINUS
 from cxroi.report.model import Figure, KeyFigure, Report, Section, Table
 
 WORD_JOINER = "\u2060"  # has no glyph; a sign before a number does not break off without it either
@@ -156,4 +157,4 @@ def _card(figure: KeyFigure) -> dict[str, str]:
 
 
 def _words(text: str) -> str:
-    return text.replace(WORD_JOINER, "")
+    return MINUS.sub("\u2011", text.replace(WORD_JOINER, ""))

@@ -16,20 +16,21 @@ from typing import Any
 from pptx import Presentation
 from pptx.chart.data import CategoryChartData
 from pptx.dml.color import RGBColor
-from pptx.enum.chart import XL_CHART_TYPE, XL_LEGEND_POSITION, XL_TICK_LABEL_POSITION
+from pptx.enum.chart import XL_CHART_TYPE, XL_LEGEND_POSITION, XL_MARKER_STYLE, XL_TICK_LABEL_POSITION
 from pptx.enum.dml import MSO_LINE
 from pptx.enum.text import MSO_ANCHOR, PP_ALIGN
 from pptx.util import Emu, Pt
 
 from cxroi.language import Language
-from cxroi.report.model import Chart, Figure, KeyFigure, Report, Section, Table
+from cxroi.report.html import MINUS
+from cxroi.report.model import Chart, Figure, KeyFigure, Report, Section, Series, Table
 
 FONT = "Arial"  # on every machine that shows slides, with all Vietnamese letters
 INK, SOFT, BLUE, TINT = (RGBColor.from_string(each) for each in ("1A1A1A", "595959", "0072B2", "F3F6F9"))
 WIDTH, HEIGHT = Emu(12_192_000), Emu(6_858_000)  # 16:9
 LEFT, TOP, BREADTH, BOTTOM = Emu(560_000), Emu(1_500_000), Emu(11_072_000), Emu(6_330_000)
 KINDS = {"line": XL_CHART_TYPE.LINE, "column": XL_CHART_TYPE.COLUMN_CLUSTERED, "bar": XL_CHART_TYPE.BAR_CLUSTERED}
-MOST_ROWS, MOST_TICKS = 11, 13
+MOST_ROWS, FEW_ROWS, MOST_TICKS = 11, 6, 13
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # of a file in an archive
 _CREATED = re.compile(rb"(<dcterms:(created|modified)[^>]*>)[^<]*(</dcterms:)")
 _JOINER = "\u2060"
@@ -45,6 +46,7 @@ class Slide:
     exhibit: Figure | Table | None = None
     figures: tuple[KeyFigure, ...] = ()
     notes: tuple[str, ...] = ()
+    is_opening: bool = False
 
 
 def render_slides(report: Report, *, day: dt.date) -> bytes:
@@ -77,18 +79,19 @@ def slides_of(report: Report) -> Iterator[Slide]:
     caveats = tuple(each.text for each in _sentences(report, "limits"))
     plain = tuple(each.text for each in report.plain)
     decision = report.decision.text if report.decision else ""
-    yield Slide(report.title, report.subtitle, (decision, report.answer[0].text), notes=(*(each.text for each in report.answer), *caveats))
+    yield Slide(report.title, report.subtitle, (decision, report.answer[0].text), notes=(*(each.text for each in report.answer), *caveats), is_opening=True)
     first = report.key_figures[: report.leading]
     yield Slide(language.text("documents.slide.minute"), sentences=plain, figures=first, notes=(*(each.text for each in report.answer[1:]), *caveats))
     for name, key in (("chain-1", "said"), ("chain-2", "did"), ("chain-4", "worth")):
         yield from _chain(report, name, language.text(f"documents.slide.{key}"))
     if report.picture is not None:
-        yield _exhibit(report.picture, report.answer[0].text, language.text("documents.slide.cash"), language, _texts(report, "chain-5")[1:])
+        words = (report.answer[0].text, *_texts(report, "chain-5")[1:])
+        yield _exhibit(report.picture, report.picture.finding, language.text("documents.slide.cash"), language, words)
     yield from _chain(report, "chain-5", language.text("documents.slide.scenarios"))
     tornado = report.exhibit("figure-tornado")
     if isinstance(tornado, Figure):
-        title = language.text("documents.slide.against_median")
-        yield _exhibit(tornado, title, language.text("documents.slide.moves"), language, _texts(report, "change"))
+        kicker = language.text("documents.slide.against_median")
+        yield _exhibit(tornado, tornado.finding, kicker, language, _texts(report, "change"))
     for name, section, key in (("table-costs", "assumptions", "costs"), ("table-benefits", "benefits", "benefits")):
         table = report.exhibit(name)
         if isinstance(table, Table):
@@ -96,8 +99,11 @@ def slides_of(report: Report) -> Iterator[Slide]:
             shown = words[:1] if section == "benefits" else ()
             yield Slide(language.text(f"documents.slide.{key}"), sentences=tuple(shown), exhibit=table, notes=(table.caption, *words))
     sure = _section(report, "sure")
-    yield Slide(sure.title, sentences=(*(each.text for each in sure.sentences), *caveats), notes=tuple(each.text for each in report.answer[1:]))
-    yield Slide(language.text("documents.slide.next"), sentences=(decision, report.answer[-1].text), notes=caveats)
+    limits = f"{_section(report, 'limits').title}:" if caveats else ""
+    yield Slide(sure.title, sentences=(*(each.text for each in sure.sentences), limits, *caveats), notes=tuple(each.text for each in report.answer[1:]))
+    table = report.exhibit("table-check-board")
+    shown = table if isinstance(table, Table) else None
+    yield Slide(language.text("documents.slide.next"), sentences=(decision,), exhibit=shown, notes=(report.answer[-1].text, *caveats))
 
 
 def _chain(report: Report, name: str, kicker: str) -> Iterator[Slide]:
@@ -134,6 +140,10 @@ def _texts(report: Report, name: str) -> list[str]:
 
 def _draw(deck: Any, slide: Slide, report: Report, number: int, count: int) -> None:
     page = deck.slides.add_slide(deck.slide_layouts[5])  # a title only, which readers of screens announce
+    if slide.is_opening:
+        _open(page, slide)
+        page.notes_slide.notes_text_frame.text = "\n".join(_plain(each) for each in slide.notes)
+        return
     title = page.shapes.title
     title.left, title.top, title.width, title.height = LEFT, Emu(560_000), BREADTH, Emu(860_000)
     _write(title.text_frame, [slide.title], size=24 if len(slide.title) < 90 else 19, bold=True, anchor=MSO_ANCHOR.TOP)
@@ -154,6 +164,21 @@ def _draw(deck: Any, slide: Slide, report: Report, number: int, count: int) -> N
     foot = f"{report.title}  ·  {number} / {count}"
     _box(page, foot, LEFT, Emu(6_430_000), BREADTH, Emu(260_000), size=10, colour=SOFT)
     page.notes_slide.notes_text_frame.text = "\n".join(_plain(each) for each in slide.notes)
+
+
+def _open(page: Any, slide: Slide) -> None:
+    """The first slide: the question, what is to be decided, and the answer."""
+    title = page.shapes.title
+    title.left, title.top, title.width, title.height = LEFT, Emu(1_000_000), BREADTH, Emu(1_300_000)
+    _write(title.text_frame, [slide.title], size=36 if len(slide.title) < 70 else 28, bold=True, anchor=MSO_ANCHOR.BOTTOM)
+    _box(page, slide.kicker, LEFT, Emu(2_350_000), BREADTH, Emu(350_000), size=14, colour=SOFT)
+    decision, *answer = slide.sentences
+    box = page.shapes.add_textbox(LEFT, Emu(2_900_000), BREADTH, Emu(1_250_000))
+    box.fill.solid()
+    box.fill.fore_color.rgb = BLUE
+    box.text_frame.margin_left = box.text_frame.margin_right = Emu(180_000)
+    _write(box.text_frame, [decision], size=18, colour=RGBColor.from_string("FFFFFF"), bold=True, anchor=MSO_ANCHOR.MIDDLE)
+    _box(page, answer, LEFT, Emu(4_400_000), BREADTH, Emu(1_500_000), size=18)
 
 
 def _figure(page: Any, figure: Figure, top: Emu, language: Language) -> None:
@@ -184,6 +209,8 @@ def _chart(page: Any, chart: Chart, top: Emu, height: Emu) -> Any:
     values.tick_labels.number_format_is_linked = False
     values.major_gridlines.format.line.color.rgb = RGBColor.from_string("D9D9D9")
     values.format.line.fill.background()
+    if chart.ceiling is not None:
+        values.maximum_scale = chart.ceiling
     names.tick_label_position = XL_TICK_LABEL_POSITION.LOW
     if chart.kind == "line" and len(chart.categories) > MOST_TICKS:
         _thin(names, len(chart.categories))
@@ -194,17 +221,23 @@ def _chart(page: Any, chart: Chart, top: Emu, height: Emu) -> Any:
             shown.format.line.width = Pt(1.5 if series.is_dashed else 3)
             if series.is_dashed:
                 shown.format.line.dash_style = MSO_LINE.DASH
-            shown.marker.style = None
+            shown.marker.style = XL_MARKER_STYLE.NONE
         else:
             shown.format.fill.solid()
             shown.format.fill.fore_color.rgb, shown.invert_if_negative = colour, False
+        _label(shown, series)
     if chart.kind != "line":
         plot.gap_width, plot.overlap = 60, 100
-        plot.has_data_labels = len(chart.series) == 1 or chart.kind == "bar"
-        if plot.has_data_labels:
-            plot.data_labels.number_format, plot.data_labels.number_format_is_linked = chart.number_format, False
-            plot.data_labels.font.size = Pt(13)
+        values.visible = values.has_major_gridlines = not all(series.labels for series in chart.series)
     return frame
+
+
+def _label(shown: Any, series: Series) -> None:
+    """Finished texts beside points: in the reader's language whatever the program writes numbers in."""
+    for at, words in enumerate(series.labels):
+        if words:
+            label = shown.points[at].data_label
+            _paragraph(label.text_frame.paragraphs[0], words, size=13, bold=True)
 
 
 def _thin(axis: Any, count: int) -> None:
@@ -237,7 +270,7 @@ def _table(page: Any, table: Table, top: Emu) -> None:
             cell.fill.fore_color.rgb = BLUE if line == 0 else TINT if line % 2 else RGBColor.from_string("FFFFFF")
             align = PP_ALIGN.RIGHT if table.columns[at].is_number else PP_ALIGN.LEFT
             colour = RGBColor.from_string("FFFFFF") if line == 0 else INK
-            _write(cell.text_frame, [words], size=11, bold=line == 0, colour=colour, align=align)
+            _write(cell.text_frame, [words], size=11 if len(rows) > FEW_ROWS else 14, bold=line == 0, colour=colour, align=align)
 
 
 def _cards(page: Any, figures: Sequence[KeyFigure], report: Report, top: Emu) -> Emu:
@@ -299,8 +332,9 @@ def _describe(shape: Any, words: str) -> None:
 
 
 def _plain(words: str) -> str:
-    """Text without joiners, which some fonts show, and without signs that a slide cannot hold."""
-    return "".join(sign for sign in words if sign != _JOINER and (sign.isprintable() or sign in "\n\u00a0"))
+    """Text without joiners, which some fonts show, and without signs that a slide cannot hold; a minus keeps to its number."""
+    whole = MINUS.sub("\u2212", words)
+    return "".join(sign for sign in whole if sign != _JOINER and (sign.isprintable() or sign in "\n\u00a0"))
 
 
 # ---------------------------------------------------------------------------------------------------------- same bytes

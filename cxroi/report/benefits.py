@@ -32,7 +32,11 @@ def benefits_section(a: Assessment, language: Language) -> Section:
     if len(parts):
         mean = parts.set_index("part")["mean"]
         through = [
-            language.text("documents.benefits.through", amount=money(mean[name], language), part=language.text(f"documents.part.{name}"))
+            language.text(
+                "documents.benefits.through",
+                amount=money(mean[name], language),
+                part=language.text(f"documents.part.{name}"),
+            )
             for name in mean.index.drop("total")
         ]
         total = money(mean["total"], language)
@@ -47,14 +51,20 @@ def benefits_table(a: Assessment, language: Language) -> Table:
     parts = benefit_parts(a.decision) if isinstance(a.decision, BusinessCase) else pd.DataFrame()
     rows = [
         (
-            language.text("documents.benefits.numbered", number=language.number(at), name=language.text(f"documents.benefit.{name}")),
+            language.text(
+                "documents.benefits.numbered",
+                number=language.number(at),
+                name=language.text(f"documents.benefit.{name}"),
+            ),
             language.text(f"documents.benefit_term.{name}"),
             language.text(f"documents.counted.{_counted(name, parts)}"),
             _figure(name, a, parts, language),
         )
         for at, name in enumerate(BENEFITS, start=1)
     ]
-    heads = tuple(Column(language.text(f"documents.column.{name}")) for name in ("benefit", "term", "counted", "data_say"))
+    heads = tuple(
+        Column(language.text(f"documents.column.{name}")) for name in ("benefit", "term", "counted", "data_say")
+    )
     return Table("table-benefits", language.text("documents.caption.benefits"), heads, tuple(rows))
 
 
@@ -75,8 +85,8 @@ def _counted(name: str, parts: pd.DataFrame) -> str:
 
 def _figure(name: str, a: Assessment, parts: pd.DataFrame, language: Language) -> str:
     if len(parts) and PART.get(name) in set(parts["part"]):
-        row = parts.set_index("part").loc[PART[name]]
-        words = {"value": money(row["median"], language), "interval": money_interval(row["low"], row["high"], language)}
+        low, median, high = parts.loc[parts["part"] == PART[name], ["low", "median", "high"]].to_numpy(dtype=float)[0]
+        words = {"value": money(median, language), "interval": money_interval(low, high, language)}
         return language.text("documents.benefits.present_value", **words)
     if name in ("retention", "stay_and_spend"):
         return _per_point("retained" if name == "retention" else "orders", a, language)

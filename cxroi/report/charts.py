@@ -31,7 +31,9 @@ def score_chart(frame: pd.DataFrame, metric: str, language: Language) -> Chart:
     last = score_words(metric, float(frame["estimate"].iloc[-1]), language)
     labels = (*[""] * (len(frame) - 1), last)
     ends = [
-        Series(language.text(f"documents.end.{end}"), _numbers(frame[f"conf_{end}"] * factor), plots.SOFT, is_dashed=True)
+        Series(
+            language.text(f"documents.end.{end}"), _numbers(frame[f"conf_{end}"] * factor), plots.SOFT, is_dashed=True
+        )
         for end in ("low", "high")
     ]
     score = Series(metric.upper(), _numbers(frame["estimate"] * factor), plots.BLUE, labels=labels)
@@ -62,7 +64,8 @@ def value_chart(tidy: pd.DataFrame, language: Language) -> Chart:
     rows = tidy[(tidy["measure"] == "lifetime_value") & tidy["band"].isin(["all", *plots.shown_bands(tidy)])]
     divisor, unit = _scale(rows["estimate"].to_numpy(float), language)
     names = tuple(
-        language.text("documents.everybody") if band == "all" else band_name(str(band), language) for band in rows["band"]
+        language.text("documents.everybody") if band == "all" else band_name(str(band), language)
+        for band in rows["band"]
     )
     name = language.text("documents.value_series")
     values = Series(name, _numbers(rows["estimate"] / divisor), plots.BLUE, labels=_amounts(rows["estimate"], language))
@@ -137,7 +140,9 @@ def _scale(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]], language: 
     return 1.0, symbol or language.text("documents.unit.points")
 
 
-def _amounts(values: Sequence[float] | pd.Series[float] | np.ndarray[tuple[int], np.dtype[np.float64]], language: Language) -> tuple[str, ...]:
+def _amounts(
+    values: Sequence[float] | pd.Series[float] | np.ndarray[tuple[int], np.dtype[np.float64]], language: Language
+) -> tuple[str, ...]:
     return tuple("" if np.isnan(each) else money(float(each), language) for each in values)
 
 

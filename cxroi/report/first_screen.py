@@ -39,7 +39,9 @@ QUADRANTS = {
 def decision_sentence(a: Assessment, language: Language) -> Sentence:
     """What the board is asked for, as the figures bear it; or why nothing can be asked yet."""
     if isinstance(a.decision, str) or not isinstance(a.case, Case):
-        words = language.text("documents.decision.none", reason=reason_words(a.decision if isinstance(a.decision, str) else "", language))
+        words = language.text(
+            "documents.decision.none", reason=reason_words(a.decision if isinstance(a.decision, str) else "", language)
+        )
         return Sentence("decision", words)
     chance = float(a.decision.glance()["p_npv_positive"].iloc[0])
     owners = sorted({each.owner for each in a.case.programmes if each.owner})
@@ -55,8 +57,11 @@ def decision_sentence(a: Assessment, language: Language) -> Sentence:
 
 
 def customers_key(case: Case) -> Key:
-    """Whether customers' own measures have moved: a gain above zero that a comparison of customers stands behind."""
-    if any(each.score_gain.low <= 0 for each in case.programmes):
+    """Whether customers' own measures have moved: a gain above zero that a comparison of customers stands behind.
+
+    A programme without a route through a customer measure is a cost play: it states no gain.
+    """
+    if any(each.gain.low <= 0 for each in case.programmes):
         return "missed"
     return "met" if all(each.evidence in STRONG for each in case.programmes) else "open"
 
@@ -147,7 +152,7 @@ def _break_even(a: Assessment, decision: BusinessCase, language: Language) -> st
         high=high,
         metric=a.exposure.upper(),
         share=share,
-        mode=language.number(decision.case.programmes[0].score_gain.mode, 2),
+        mode=language.number(decision.case.programmes[0].gain.mode, 2),
     )
     if lift is None:
         return language.text("documents.plain.stop", first=sentence)
@@ -222,4 +227,3 @@ def _times(times: float, language: Language) -> str:
     if math.isinf(times):
         return language.text("documents.plain.more_than", number=language.number(MOST_TIMES))
     return language.number(times, 1)
-

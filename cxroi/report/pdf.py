@@ -10,7 +10,7 @@ import datetime as dt
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import as_file, files
 from typing import Any
@@ -55,7 +55,8 @@ def page_count(pdf: bytes) -> int:
 
 def _compiled(source: str, pictures: dict[str, bytes], scale: float) -> bytes:
     with as_file(files("cxroi").joinpath("fonts")) as fonts:
-        made: bytes = typst.compile(
+        compiled: Callable[..., bytes] = typst.compile  # also takes files by name, which its stub does not know
+        return compiled(
             {"main": _template(), **pictures},
             font_paths=[str(fonts)],
             ignore_system_fonts=True,
@@ -63,7 +64,6 @@ def _compiled(source: str, pictures: dict[str, bytes], scale: float) -> bytes:
             sys_inputs={"report": source, "scale": str(scale)},
             pdf_standards=["ua-1"],
         )
-    return made
 
 
 @cache

@@ -26,7 +26,6 @@ from cxroi.report.html import MINUS
 from cxroi.report.model import Chart, Figure, KeyFigure, Report, Section, Series, Table
 
 FONT = "Arial"  # on every machine that shows slides, with all Vietnamese letters
-INK, SOFT, BLUE, TINT = (RGBColor.from_string(each) for each in ("1A1A1A", "595959", "0072B2", "F3F6F9"))
 WIDTH, HEIGHT = Emu(12_192_000), Emu(6_858_000)  # 16:9
 LEFT, TOP, BREADTH, BOTTOM = Emu(560_000), Emu(1_500_000), Emu(11_072_000), Emu(6_330_000)
 KINDS = {"line": XL_CHART_TYPE.LINE, "column": XL_CHART_TYPE.COLUMN_CLUSTERED, "bar": XL_CHART_TYPE.BAR_CLUSTERED}
@@ -34,6 +33,14 @@ MOST_ROWS, FEW_ROWS, MOST_TICKS = 11, 6, 13
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # of a file in an archive
 _CREATED = re.compile(rb"(<dcterms:(created|modified)[^>]*>)[^<]*(</dcterms:)")
 _JOINER = "\u2060"
+
+
+def _colour(name: str) -> Any:
+    """Colour written ``#rrggbb``."""
+    return RGBColor(*(int(name[at : at + 2], 16) for at in (1, 3, 5)))  # type: ignore[no-untyped-call]
+
+
+INK, SOFT, BLUE, TINT, LINE, WHITE = map(_colour, ("#1a1a1a", "#595959", "#0072b2", "#f3f6f9", "#d9d9d9", "#ffffff"))
 
 
 @dataclass(frozen=True)
@@ -79,13 +86,24 @@ def slides_of(report: Report) -> Iterator[Slide]:
     caveats = tuple(each.text for each in _sentences(report, "limits"))
     plain = tuple(each.text for each in report.plain)
     decision = report.decision.text if report.decision else ""
-    yield Slide(report.title, report.subtitle, (decision, report.answer[0].text), notes=(*(each.text for each in report.answer), *caveats), is_opening=True)
+    yield Slide(
+        report.title,
+        report.subtitle,
+        (decision, report.answer[0].text),
+        notes=(*(each.text for each in report.answer), *caveats),
+        is_opening=True,
+    )
     first = report.key_figures[: report.leading]
-    yield Slide(language.text("documents.slide.minute"), sentences=plain, figures=first, notes=(*(each.text for each in report.answer[1:]), *caveats))
+    yield Slide(
+        language.text("documents.slide.minute"),
+        sentences=plain,
+        figures=first,
+        notes=(*(each.text for each in report.answer[1:]), *caveats),
+    )
     for name, key in (("chain-1", "said"), ("chain-2", "did"), ("chain-4", "worth")):
         yield from _chain(report, name, language.text(f"documents.slide.{key}"))
     if report.picture is not None:
-        words = (report.answer[0].text, *_texts(report, "chain-5")[1:])
+        words = [report.answer[0].text, *_texts(report, "chain-5")[1:]]
         yield _exhibit(report.picture, report.picture.finding, language.text("documents.slide.cash"), language, words)
     yield from _chain(report, "chain-5", language.text("documents.slide.scenarios"))
     tornado = report.exhibit("figure-tornado")
@@ -96,14 +114,26 @@ def slides_of(report: Report) -> Iterator[Slide]:
         table = report.exhibit(name)
         if isinstance(table, Table):
             words = _texts(report, section)
-            shown = words[:1] if section == "benefits" else ()
-            yield Slide(language.text(f"documents.slide.{key}"), sentences=tuple(shown), exhibit=table, notes=(table.caption, *words))
+            yield Slide(
+                language.text(f"documents.slide.{key}"),
+                sentences=tuple(words[:1]) if section == "benefits" else (),
+                exhibit=table,
+                notes=(table.caption, *words),
+            )
     sure = _section(report, "sure")
     limits = f"{_section(report, 'limits').title}:" if caveats else ""
-    yield Slide(sure.title, sentences=(*(each.text for each in sure.sentences), limits, *caveats), notes=tuple(each.text for each in report.answer[1:]))
-    table = report.exhibit("table-check-board")
-    shown = table if isinstance(table, Table) else None
-    yield Slide(language.text("documents.slide.next"), sentences=(decision,), exhibit=shown, notes=(report.answer[-1].text, *caveats))
+    yield Slide(
+        sure.title,
+        sentences=(*(each.text for each in sure.sentences), limits, *caveats),
+        notes=tuple(each.text for each in report.answer[1:]),
+    )
+    checks = report.exhibit("table-check-board")
+    yield Slide(
+        language.text("documents.slide.next"),
+        sentences=(decision,),
+        exhibit=checks,
+        notes=(report.answer[-1].text, *caveats),
+    )
 
 
 def _chain(report: Report, name: str, kicker: str) -> Iterator[Slide]:
@@ -153,7 +183,7 @@ def _draw(deck: Any, slide: Slide, report: Report, number: int, count: int) -> N
     if slide.figures:
         top = _cards(page, slide.figures, report, top)
     if slide.sentences:
-        height = BOTTOM - top if slide.exhibit is None else Emu(620_000)
+        height = Emu(BOTTOM - top) if slide.exhibit is None else Emu(620_000)
         size = 18 if sum(map(len, slide.sentences)) < 700 else 14
         _box(page, slide.sentences, LEFT, top, BREADTH, height, size=size if slide.exhibit is None else 13)
         top = Emu(top + height)
@@ -170,14 +200,16 @@ def _open(page: Any, slide: Slide) -> None:
     """The first slide: the question, what is to be decided, and the answer."""
     title = page.shapes.title
     title.left, title.top, title.width, title.height = LEFT, Emu(1_000_000), BREADTH, Emu(1_300_000)
-    _write(title.text_frame, [slide.title], size=36 if len(slide.title) < 70 else 28, bold=True, anchor=MSO_ANCHOR.BOTTOM)
+    _write(
+        title.text_frame, [slide.title], size=36 if len(slide.title) < 70 else 28, bold=True, anchor=MSO_ANCHOR.BOTTOM
+    )
     _box(page, slide.kicker, LEFT, Emu(2_350_000), BREADTH, Emu(350_000), size=14, colour=SOFT)
     decision, *answer = slide.sentences
     box = page.shapes.add_textbox(LEFT, Emu(2_900_000), BREADTH, Emu(1_250_000))
     box.fill.solid()
     box.fill.fore_color.rgb = BLUE
     box.text_frame.margin_left = box.text_frame.margin_right = Emu(180_000)
-    _write(box.text_frame, [decision], size=18, colour=RGBColor.from_string("FFFFFF"), bold=True, anchor=MSO_ANCHOR.MIDDLE)
+    _write(box.text_frame, [decision], size=18, colour=WHITE, bold=True, anchor=MSO_ANCHOR.MIDDLE)
     _box(page, answer, LEFT, Emu(4_400_000), BREADTH, Emu(1_500_000), size=18)
 
 
@@ -193,10 +225,10 @@ def _figure(page: Any, figure: Figure, top: Emu, language: Language) -> None:
 
 
 def _chart(page: Any, chart: Chart, top: Emu, height: Emu) -> Any:
-    data = CategoryChartData(number_format=chart.number_format)
+    data = CategoryChartData(number_format=chart.number_format)  # type: ignore[no-untyped-call]
     data.categories = [_plain(each) for each in chart.categories]
     for series in chart.series:
-        data.add_series(_plain(series.name), series.values)
+        data.add_series(_plain(series.name), series.values)  # type: ignore[no-untyped-call]
     frame = page.shapes.add_chart(KINDS[chart.kind], LEFT, top, BREADTH, height, data)
     drawn = frame.chart
     drawn.font.size, drawn.font.name, drawn.font.color.rgb = Pt(13), FONT, INK
@@ -207,7 +239,7 @@ def _chart(page: Any, chart: Chart, top: Emu, height: Emu) -> Any:
     plot, values, names = drawn.plots[0], drawn.value_axis, drawn.category_axis
     values.has_major_gridlines, values.tick_labels.number_format = True, chart.number_format
     values.tick_labels.number_format_is_linked = False
-    values.major_gridlines.format.line.color.rgb = RGBColor.from_string("D9D9D9")
+    values.major_gridlines.format.line.color.rgb = LINE
     values.format.line.fill.background()
     if chart.ceiling is not None:
         values.maximum_scale = chart.ceiling
@@ -215,7 +247,7 @@ def _chart(page: Any, chart: Chart, top: Emu, height: Emu) -> Any:
     if chart.kind == "line" and len(chart.categories) > MOST_TICKS:
         _thin(names, len(chart.categories))
     for shown, series in zip(plot.series, chart.series, strict=True):
-        colour = RGBColor.from_string(series.colour.lstrip("#").upper())
+        colour = _colour(series.colour)
         if chart.kind == "line":
             shown.smooth, shown.format.line.color.rgb = False, colour
             shown.format.line.width = Pt(1.5 if series.is_dashed else 3)
@@ -257,7 +289,10 @@ def _table(page: Any, table: Table, top: Emu) -> None:
     shape = page.shapes.add_table(len(rows) + 1, len(table.columns), LEFT, top, BREADTH, Emu(300_000 * (len(rows) + 1)))
     _describe(shape, table.caption)
     grid = shape.table
-    letters = [max(len(column.label), *(len(row[at]) for row in rows), 8) if rows else 8 for at, column in enumerate(table.columns)]
+    letters = [
+        max(len(column.label), *(len(row[at]) for row in rows), 8) if rows else 8
+        for at, column in enumerate(table.columns)
+    ]
     shares = [min(each, 60) for each in letters]
     for at, share in enumerate(shares):
         grid.columns[at].width = Emu(round(BREADTH * share / sum(shares)))
@@ -267,10 +302,17 @@ def _table(page: Any, table: Table, top: Emu) -> None:
             cell.margin_left = cell.margin_right = Emu(70_000)
             cell.margin_top = cell.margin_bottom = Emu(25_000)
             cell.fill.solid()
-            cell.fill.fore_color.rgb = BLUE if line == 0 else TINT if line % 2 else RGBColor.from_string("FFFFFF")
+            cell.fill.fore_color.rgb = BLUE if line == 0 else TINT if line % 2 else WHITE
             align = PP_ALIGN.RIGHT if table.columns[at].is_number else PP_ALIGN.LEFT
-            colour = RGBColor.from_string("FFFFFF") if line == 0 else INK
-            _write(cell.text_frame, [words], size=11 if len(rows) > FEW_ROWS else 14, bold=line == 0, colour=colour, align=align)
+            colour = WHITE if line == 0 else INK
+            _write(
+                cell.text_frame,
+                [words],
+                size=11 if len(rows) > FEW_ROWS else 14,
+                bold=line == 0,
+                colour=colour,
+                align=align,
+            )
 
 
 def _cards(page: Any, figures: Sequence[KeyFigure], report: Report, top: Emu) -> Emu:
@@ -295,7 +337,16 @@ def _cards(page: Any, figures: Sequence[KeyFigure], report: Report, top: Emu) ->
 
 
 def _box(
-    page: Any, words: str | Sequence[str], left: Emu, top: Emu, width: Emu, height: Emu, *, size: int, colour: RGBColor = INK, bold: bool = False
+    page: Any,
+    words: str | Sequence[str],
+    left: Emu,
+    top: Emu,
+    width: Emu,
+    height: Emu,
+    *,
+    size: int,
+    colour: Any = INK,
+    bold: bool = False,
 ) -> None:
     box = page.shapes.add_textbox(left, top, width, height)
     _write(box.text_frame, [words] if isinstance(words, str) else list(words), size=size, colour=colour, bold=bold)
@@ -306,7 +357,7 @@ def _write(
     lines: Sequence[str],
     *,
     size: int,
-    colour: RGBColor = INK,
+    colour: Any = INK,
     bold: bool = False,
     align: Any = PP_ALIGN.LEFT,
     anchor: Any = MSO_ANCHOR.TOP,
@@ -319,7 +370,7 @@ def _write(
         paragraph.space_after = Pt(size / 2) if len(lines) > 1 else Pt(0)
 
 
-def _paragraph(paragraph: Any, words: str, *, size: int, colour: RGBColor = INK, bold: bool = False) -> None:
+def _paragraph(paragraph: Any, words: str, *, size: int, colour: Any = INK, bold: bool = False) -> None:
     run = paragraph.add_run()
     run.text = _plain(words)
     run.font.size, run.font.bold, run.font.name = Pt(size), bold, FONT

@@ -132,7 +132,9 @@ def run(
     ] = "html,pdf",
     audience: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A leader who gets a pack: board, cfo, marketing, ...; may be repeated; else all."),
+        typer.Option(
+            metavar="NAME", help="A leader who gets a pack: board, cfo, marketing, ...; may be repeated; else all."
+        ),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Notebooks run at once.")] = 2,
     timeout_seconds: Annotated[int, typer.Option(min=1, metavar="S", help="Time limit of one notebook.")] = 1800,

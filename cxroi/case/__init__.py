@@ -1,6 +1,6 @@
 """Investment cases: from a margin response and a stated case to cash flows, NPV, ROI, IRR, payback and break-even."""
 
-from cxroi.case.business_case import BusinessCase, benefit_parts, business_case, faded_as_observed
+from cxroi.case.business_case import BusinessCase, business_case, faded_as_observed
 from cxroi.case.checks import observed_half_life_months
 from cxroi.case.programme import Case, Cost, Programme, ScoreGain
 from cxroi.case.read import parse_case, read_case
@@ -11,7 +11,6 @@ __all__ = [
     "Cost",
     "Programme",
     "ScoreGain",
-    "benefit_parts",
     "business_case",
     "faded_as_observed",
     "observed_half_life_months",

@@ -25,7 +25,6 @@ from cxroi.case.forecast import (
     discount_factors,
     forecasts_of,
     net_flows,
-    quantiles,
     quarters_of,
     triangular,
     unit_benefit,
@@ -211,7 +210,7 @@ def business_case(response: MarginResponse, case: Case, *, seed: int, draws: int
     """
     _check(response, case, draws)
     rng = np.random.default_rng(seed)
-    linkage = _linkage_draws(response, rng, draws)
+    linkage = np.empty(0, dtype=np.int64) if response.reason else rng.integers(0, len(response.baseline), draws)
     luck = {programme_id: rng.random(draws) for programme_id in sorted(each.id for each in case.programmes)}
     units = [unit_benefit(response, case, programme) for programme in case.programmes]
     gains = [
@@ -225,45 +224,6 @@ def business_case(response: MarginResponse, case: Case, *, seed: int, draws: int
         ends, lines = [gain for gain, _ in corners], [line for _, line in corners]
         scenarios += [(scenario, forecast) for forecast in forecasts_of(case, response, ends, lines)]
     return BusinessCase(case, response, forecasts, tuple(scenarios), seed, draws)
-
-
-def benefit_parts(decision: BusinessCase) -> pd.DataFrame:
-    """Present value of the benefits (after tax) by what it comes through; the parts of every draw sum to its ``pv_benefit``.
-
-    Returns
-    -------
-    DataFrame
-        ``part`` (``retention``, ``spend``, ``total``), ``low, median, high`` (5, 50, 95 %), ``mean``, in currency; the means add up, the
-        quantiles need not. No rows where there is no response.
-    """
-    columns = ["part", "low", "median", "high", "mean"]
-    response, case = decision.response, decision.case
-    if response.reason:
-        return pd.DataFrame(columns=columns)
-    linkage = _linkage_draws(response, np.random.default_rng(decision.seed), decision.draws)
-    weights = by_quarter(discount_factors(case)[1:]) * (1.0 - case.tax_rate)
-    programmes = decision.forecasts[: len(case.programmes)]
-    silent = np.zeros_like(response.through_spend)
-    parts = {}
-    for part, alone in (
-        ("retention", replace(response, through_spend=silent)),
-        ("spend", replace(response, through_retention=silent)),
-    ):
-        units = [(unit_benefit(alone, case, each) @ weights)[linkage] for each in case.programmes]
-        parts[part] = np.sum([forecast.gain * unit for forecast, unit in zip(programmes, units, strict=True)], axis=0)
-    total = decision.whole.measures["pv_benefit"]
-    alone = parts["retention"] + parts["spend"]
-    cut = np.divide(total, alone, out=np.ones_like(total), where=np.abs(alone) > 0)  # of gains wider than the scores
-    rows = [
-        (name, *quantiles(values), float(values.mean()))
-        for name, values in (("retention", parts["retention"] * cut), ("spend", parts["spend"] * cut), ("total", total))
-    ]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _linkage_draws(response: MarginResponse, rng: np.random.Generator, draws: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Which draw of the linkage each simulated future takes, shape (draws,); the first that the generator gives."""
-    return np.empty(0, dtype=np.int64) if response.reason else rng.integers(0, len(response.baseline), draws)
 
 
 def _check(response: MarginResponse, case: Case, draws: int) -> None:

@@ -15,7 +15,6 @@ from cxroi.report.wording import (
     chance_words,
     claim_words,
     horizon_words,
-    listed,
     reason_words,
     slug,
     subject_words,
@@ -35,22 +34,11 @@ def question(a: Assessment, language: Language) -> str:
 
 
 def subtitle(a: Assessment, language: Language) -> str:
-    """What it costs, who owns it, and which data stand behind."""
+    """Which data stand behind."""
     first, last = window(a.panel)
-    data = language.text(
+    return language.text(
         "executive.subtitle", company=a.tables.name, first=language.date(first), last=language.date(last)
     )
-    if isinstance(a.decision, str) or not isinstance(a.case, Case):
-        return data
-    cost = money(float(a.decision.whole.measures["pv_cost"][0]), language)
-    ask = language.text(
-        "executive.ask",
-        cost=cost,
-        months=language.number(a.case.horizon_months),
-        start=language.date(a.case.start),
-        owner=listed(sorted({each.owner for each in a.case.programmes if each.owner}), language),
-    )
-    return f"{ask} {data}"
 
 
 def answer(assessment: Assessment, language: Language) -> tuple[str, str, str]:

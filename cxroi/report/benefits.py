@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from cxroi.case import BusinessCase, benefit_parts
+from cxroi.case import BusinessCase
+from cxroi.case.parts import benefit_parts
 from cxroi.language import Language
 from cxroi.report.company import Assessment
 from cxroi.report.facts import headline, value_row
@@ -17,7 +18,10 @@ from cxroi.value.referrals import ReferralRates
 from cxroi.value.service import ALL, CostToServe
 
 OUTSIDE = ("workplace", "better_world", "culture")
-COUNTED = {"retention": "counted", "stay_and_spend": "counted", "trial_and_forgiveness": "within", "lifetime_value": "sum"}
+PART = {"retention": "retention", "stay_and_spend": "spend", "referrals": "referrals", "cost_to_serve": "service_cost"}
+"""Part of the benefits of a case that holds a benefit, where the case values it."""
+
+WITHIN = {"trial_and_forgiveness": "within", "lifetime_value": "sum"}
 HUNDRED = 100.0
 
 
@@ -27,14 +31,16 @@ def benefits_section(a: Assessment, language: Language) -> Section:
     parts = benefit_parts(a.decision) if isinstance(a.decision, BusinessCase) else pd.DataFrame()
     if len(parts):
         mean = parts.set_index("part")["mean"]
-        sentences.append(
+        through = [
             language.text(
-                "documents.benefits.sum",
-                retention=money(mean["retention"], language),
-                spend=money(mean["spend"], language),
-                total=money(mean["total"], language),
+                "documents.benefits.through",
+                amount=money(mean[name], language),
+                part=language.text(f"documents.part.{name}"),
             )
-        )
+            for name in mean.index.drop("total")
+        ]
+        total = money(mean["total"], language)
+        sentences.append(language.text("documents.benefits.sum", parts="; ".join(through), total=total))
     texts = tuple(Sentence(f"benefits-{at}", words) for at, words in enumerate(sentences, start=1))
     table = benefits_table(a, language)
     return Section("benefits", language.text("documents.section.benefits"), texts, (table,))
@@ -45,14 +51,20 @@ def benefits_table(a: Assessment, language: Language) -> Table:
     parts = benefit_parts(a.decision) if isinstance(a.decision, BusinessCase) else pd.DataFrame()
     rows = [
         (
-            language.text("documents.benefits.numbered", number=language.number(at), name=language.text(f"documents.benefit.{name}")),
+            language.text(
+                "documents.benefits.numbered",
+                number=language.number(at),
+                name=language.text(f"documents.benefit.{name}"),
+            ),
             language.text(f"documents.benefit_term.{name}"),
-            language.text(f"documents.counted.{_counted(name, bool(len(parts)))}"),
+            language.text(f"documents.counted.{_counted(name, parts)}"),
             _figure(name, a, parts, language),
         )
         for at, name in enumerate(BENEFITS, start=1)
     ]
-    heads = tuple(Column(language.text(f"documents.column.{name}")) for name in ("benefit", "term", "counted", "data_say"))
+    heads = tuple(
+        Column(language.text(f"documents.column.{name}")) for name in ("benefit", "term", "counted", "data_say")
+    )
     return Table("table-benefits", language.text("documents.caption.benefits"), heads, tuple(rows))
 
 
@@ -63,15 +75,21 @@ def beyond_table(a: Assessment, language: Language) -> Table:
     return Table("table-beyond", language.text("documents.caption.beyond"), whole.columns, rows)
 
 
-def _counted(name: str, valued: bool) -> str:
+def _counted(name: str, parts: pd.DataFrame) -> str:
     if name in OUTSIDE:
         return "outside"
-    return COUNTED.get(name, "shown") if valued else "not_valued"
+    if parts.empty:
+        return "not_valued"
+    return "counted" if PART.get(name) in set(parts["part"]) else WITHIN.get(name, "shown")
 
 
 def _figure(name: str, a: Assessment, parts: pd.DataFrame, language: Language) -> str:
+    if len(parts) and PART.get(name) in set(parts["part"]):
+        low, median, high = parts.loc[parts["part"] == PART[name], ["low", "median", "high"]].to_numpy(dtype=float)[0]
+        words = {"value": money(median, language), "interval": money_interval(low, high, language)}
+        return language.text("documents.benefits.present_value", **words)
     if name in ("retention", "stay_and_spend"):
-        return _part("retention" if name == "retention" else "spend", a, parts, language)
+        return _per_point("retained" if name == "retention" else "orders", a, language)
     if name == "lifetime_value":
         return _point(a, language)
     if name == "referrals":
@@ -83,15 +101,10 @@ def _figure(name: str, a: Assessment, parts: pd.DataFrame, language: Language) -
     return language.text("documents.benefits.no_figure" if name in OUTSIDE else "documents.benefits.no_own_figure")
 
 
-def _part(part: str, a: Assessment, parts: pd.DataFrame, language: Language) -> str:
-    if len(parts):
-        row = parts.set_index("part").loc[part]
-        words = {"value": money(row["median"], language), "interval": money_interval(row["low"], row["high"], language)}
-        return language.text("documents.benefits.present_value", **words)
-    found = headline(a, "retained" if part == "retention" else "orders")
+def _per_point(outcome: str, a: Assessment, language: Language) -> str:
+    found = headline(a, outcome)
     if found is None:
         return language.text("documents.benefits.no_own_figure")
-    outcome = str(found["outcome"])
     return language.text(
         "documents.benefits.per_point",
         change=change_words(outcome, float(found["estimate"]), language),

@@ -19,7 +19,7 @@ from cxroi.value import Estimates
 from cxroi.value.acquisition import Acquisition
 from cxroi.value.first_contact import FirstContacts, first_contacts
 from cxroi.value.referrals import ReferralRates, referral_rates
-from cxroi.value.service import CostToServe, cost_to_serve
+from cxroi.value.service import By, CostToServe, cost_to_serve
 
 NO_TOUCHPOINTS = "no answer to CSAT or CES names a touchpoint"
 
@@ -110,7 +110,7 @@ def _no_referrals(tables: Tables) -> str:
     return growth.NO_REFERRALS if tables.referrals is None else results.NO_ANSWERS
 
 
-def _kind(tables: Tables) -> str:
+def _kind(tables: Tables) -> By:
     named = tables.touches is not None and "touchpoint" in tables.touches.collect_schema().names()
     return "touchpoint" if named else ""
 
@@ -132,4 +132,3 @@ def _by_segment(tables: Tables, panel: Panel, exposure: str) -> pd.DataFrame | s
         return results.NO_ANSWERS
     found = views.scores_by(tables, [exposure], tables.segments)
     return found if isinstance(found, str) or len(found) else NO_SEGMENTS
-

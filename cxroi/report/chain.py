@@ -11,7 +11,7 @@ from cxroi import plots
 from cxroi.errors import CxroiError
 from cxroi.language import Language
 from cxroi.report import views
-from cxroi.report.charts import scenario_chart, score_chart, value_chart
+from cxroi.report.charts import linkage_chart, scenario_chart, score_chart, value_chart
 from cxroi.report.company import Assessment
 from cxroi.report.facts import (
     case_measure,
@@ -156,8 +156,10 @@ def _linkage_section(a: Assessment, number: int, outcome: str, language: Languag
             change = change_words("orders", float(orders["estimate"]), language)
             sentences.append(language.text("executive.orders", change=change, interval=interval))
     caption = panel_caption(a, row, language)
-    axes = plots.linkage(linkage.curve(), outcome=outcome, exposure=a.exposure, language=language)
-    return _part(number, title, sentences, [picture(outcome, axes, caption)], language)
+    curve = linkage.curve()
+    axes = plots.linkage(curve, outcome=outcome, exposure=a.exposure, language=language)
+    chart = linkage_chart(curve, outcome, language)
+    return _part(number, title, sentences, [picture(outcome, axes, caption, chart)], language)
 
 
 def worth_section(a: Assessment, language: Language) -> Section:

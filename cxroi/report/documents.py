@@ -50,12 +50,18 @@ class Documents:
     def __post_init__(self) -> None:
         unknown = [each for each in self.formats if each not in FORMATS]
         if unknown:
-            raise InputError(f"formats must be of {', '.join(FORMATS)}; got {unknown[0]!r}. Example: --formats html,pdf")
+            raise InputError(
+                f"formats must be of {', '.join(FORMATS)}; got {unknown[0]!r}. Example: --formats html,pdf"
+            )
         strangers = [each for each in self.audiences if each not in AUDIENCES]
         if strangers:
-            raise InputError(f"an audience must be one of {', '.join(AUDIENCES)}; got {strangers[0]!r}. Example: --audience cfo")
+            raise InputError(
+                f"an audience must be one of {', '.join(AUDIENCES)}; got {strangers[0]!r}. Example: --audience cfo"
+            )
         if "xlsx" in self.formats and not has_workbook():
-            raise InputError("a workbook can't be written by this version; it has no writer of xlsx. Leave xlsx out of --formats.")
+            raise InputError(
+                "a workbook can't be written by this version; it has no writer of xlsx. Leave xlsx out of --formats."
+            )
 
     @property
     def leaders(self) -> tuple[Audience, ...]:
@@ -125,7 +131,9 @@ def _files(documents: Documents, language: Language) -> tuple[Link, ...]:
     """Links to the same report as other files."""
     known = {"pdf": (REPORT_PDF, "report_pdf"), "pptx": (SLIDES, "slides"), "xlsx": (WORKBOOK, "workbook")}
     return tuple(
-        Link(page, language.text(f"documents.link.{name}")) for each, (page, name) in known.items() if each in documents.formats
+        Link(page, language.text(f"documents.link.{name}"))
+        for each, (page, name) in known.items()
+        if each in documents.formats
     )
 
 
@@ -135,4 +143,3 @@ def _others(pack: Report, documents: Documents, language: Language) -> tuple[Lin
     if "pdf" in documents.formats and pack.audience is not None:
         own = (Link(f"{pack_name(pack.audience)}.pdf", "PDF"),)
     return (*own, *(pack_link(each, language) for each in documents.leaders if each != pack.audience))
-

@@ -18,6 +18,8 @@ from cxroi.report.answer import answer, question, subtitle
 from cxroi.report.benefits import benefits_section
 from cxroi.report.chain import buy_section, pay_section, said_section, stay_section, worth_section
 from cxroi.report.company import Assessment, open_dataset
+from cxroi.report.documents import Documents, rendered, write_workbook_of
+from cxroi.report.first_screen import both_keys, decision_sentence, first_picture, in_order, plain_sentences
 from cxroi.report.grounds import (
     assumptions_section,
     change_section,
@@ -26,10 +28,9 @@ from cxroi.report.grounds import (
     provenance_section,
     sure_section,
 )
-from cxroi.report.documents import Documents, rendered, write_workbook_of
-from cxroi.report.first_screen import both_keys, decision_sentence, first_picture, in_order, plain_sentences
 from cxroi.report.key_figures import key_figures
 from cxroi.report.model import Link, Report, Sentence
+from cxroi.report.next_check import check_section
 from cxroi.report.outcome_period import in_outcome_period
 from cxroi.report.record import write_record
 from cxroi.report.run import Finish
@@ -64,6 +65,7 @@ def executive_report(
         sure_section(assessment, language),
         change_section(assessment, language),
         benefits_section(assessment, language),
+        check_section(assessment, language),
         assumptions_section(assessment, language),
         checks_section(assessment, language),
         limits_section(assessment, language),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -11,10 +12,12 @@ from cxroi import plots
 from cxroi.case import BusinessCase, Case
 from cxroi.evidence.sensitivity import Sensitivity, confounder_as_strong_as
 from cxroi.language import Language
+from cxroi.report import readings
 from cxroi.report.chain import picture
 from cxroi.report.charts import cash_chart
 from cxroi.report.company import Assessment
-from cxroi.report.facts import STRONG, break_even_measure, case_measure
+from cxroi.report.facts import STRONG, break_even_measure, case_measure, main_estimate
+from cxroi.report.grounds import grade_words
 from cxroi.report.model import Figure, KeyFigure, Sentence
 from cxroi.report.show import money, said
 from cxroi.report.wording import LIKELY, UNLIKELY, listed, reason_words, subject_words, verdict
@@ -36,7 +39,9 @@ QUADRANTS = {
 def decision_sentence(a: Assessment, language: Language) -> Sentence:
     """What the board is asked for, as the figures bear it; or why nothing can be asked yet."""
     if isinstance(a.decision, str) or not isinstance(a.case, Case):
-        words = language.text("documents.decision.none", reason=reason_words(a.decision if isinstance(a.decision, str) else "", language))
+        words = language.text(
+            "documents.decision.none", reason=reason_words(a.decision if isinstance(a.decision, str) else "", language)
+        )
         return Sentence("decision", words)
     chance = float(a.decision.glance()["p_npv_positive"].iloc[0])
     owners = sorted({each.owner for each in a.case.programmes if each.owner})
@@ -52,8 +57,11 @@ def decision_sentence(a: Assessment, language: Language) -> Sentence:
 
 
 def customers_key(case: Case) -> Key:
-    """Whether customers' own measures have moved: a gain above zero that a comparison of customers stands behind."""
-    if any(each.score_gain.low <= 0 for each in case.programmes):
+    """Whether customers' own measures have moved: a gain above zero that a comparison of customers stands behind.
+
+    A programme without a route through a customer measure is a cost play: it states no gain.
+    """
+    if any(each.gain.low <= 0 for each in case.programmes):
         return "missed"
     return "met" if all(each.evidence in STRONG for each in case.programmes) else "open"
 
@@ -105,12 +113,14 @@ def cash_picture(decision: BusinessCase, language: Language) -> Figure:
         start=language.date(decision.case.start),
     )
     axes = plots.cash_flows(decision.cash_flows(), language=language)
-    return picture("cash-flows", axes, caption, cash_chart(decision, language))
+    shown = picture("cash-flows", axes, caption, cash_chart(decision, language))
+    return replace(shown, finding=readings.cash_title(decision, language=language))
 
 
 def plain_sentences(a: Assessment, language: Language) -> tuple[Sentence, ...]:
     """Chance, break-even and robustness for a reader without statistics."""
-    lines = []
+    row = main_estimate(a)
+    lines = [] if row is None else [("grade", grade_words(a, str(row["evidence"]), language))]
     if isinstance(a.decision, BusinessCase):
         lines += [("chance", _chance(a.decision, language)), ("break-even", _break_even(a, a.decision, language))]
     lines.append(("robustness", robustness(a.beside.sensitivity, language)))
@@ -142,7 +152,7 @@ def _break_even(a: Assessment, decision: BusinessCase, language: Language) -> st
         high=high,
         metric=a.exposure.upper(),
         share=share,
-        mode=language.number(decision.case.programmes[0].score_gain.mode, 2),
+        mode=language.number(decision.case.programmes[0].gain.mode, 2),
     )
     if lift is None:
         return language.text("documents.plain.stop", first=sentence)
@@ -217,4 +227,3 @@ def _times(times: float, language: Language) -> str:
     if math.isinf(times):
         return language.text("documents.plain.more_than", number=language.number(MOST_TIMES))
     return language.number(times, 1)
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ from cxroi.case.forecast import discount_factors
 from cxroi.case.terms import CATEGORIES
 from cxroi.language import Language
 from cxroi.panel import window
+from cxroi.report import readings
 from cxroi.report.answer import how_sure, what_changes
 from cxroi.report.chain import picture
 from cxroi.report.charts import tornado_chart
-from cxroi.report.company import Assessment
+from cxroi.report.company import Assessment, smallest_detectable_gain
 from cxroi.report.facts import headline, main_estimate, strength, strength_of
 from cxroi.report.model import Column, Figure, Section, Sentence, Table
 from cxroi.report.show import money, said
@@ -47,15 +49,20 @@ def sure_section(a: Assessment, language: Language) -> Section:
     if row is None:
         return _section("sure", language, [how_sure(a, language)])
     rung, outcome = str(row["evidence"]), str(row["outcome"])
-    grade = "ladder" if a.panel.timing == "before" else "ladder_timing"
-    meaning = language.text(f"evidence_meaning.{rung}")
-    words = {"meaning": meaning} if grade == "ladder" else {}
     sentences = [
-        language.text(f"executive.{grade}", evidence=language.evidence(rung), **words),
+        grade_words(a, rung, language),
         language.text(f"executive.next_rung.{strength_of(a, rung)}"),
     ]
     axes = plots.effects(a.estimates.tidy(), outcome=outcome, language=language)
     return _section("sure", language, sentences, [picture("effects", axes, panel_caption(a, row, language))])
+
+
+def grade_words(a: Assessment, rung: str, language: Language) -> str:
+    """The grade of evidence, and what was compared."""
+    if a.panel.timing != "before":
+        return language.text("executive.ladder_timing", evidence=language.evidence(rung))
+    meaning = language.text(f"evidence_meaning.{rung}")
+    return language.text("executive.ladder", evidence=language.evidence(rung), meaning=meaning)
 
 
 def change_section(a: Assessment, language: Language) -> Section:
@@ -67,9 +74,21 @@ def change_section(a: Assessment, language: Language) -> Section:
     if len(inputs):
         axes = plots.tornado(inputs, language=language, currency=a.decision.case.currency)
         caption = language.text("executive.caption.tornado")
-        exhibits.append(picture("tornado", axes, caption, tornado_chart(a.decision, language)))
+        shown = picture("tornado", axes, caption, tornado_chart(a.decision, language))
+        exhibits.append(replace(shown, finding=readings.tornado_title(a.decision, language=language)))
     exhibits.append(_scenario_table(a.decision, language))
-    return _section("change", language, [what_changes(a, language)], exhibits)
+    seen = _detectable(a, a.decision, language)
+    return _section("change", language, [what_changes(a, language), *([seen] if seen else [])], exhibits)
+
+
+def _detectable(a: Assessment, decision: BusinessCase, language: Language) -> str:
+    """What change the survey can see at all, and between which answers everything is observed."""
+    least = smallest_detectable_gain(a.panel, a.exposure)
+    if math.isnan(least):
+        return ""
+    low, high = decision.response.score_range
+    words = {"points": language.points(least, 2), "interval": language.interval(low, high, "number", 0)}
+    return language.text("documents.plain.detectable", **words)
 
 
 def _scenario_table(decision: BusinessCase, language: Language) -> Table:

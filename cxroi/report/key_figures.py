@@ -6,7 +6,7 @@ import math
 
 from cxroi.case import BusinessCase
 from cxroi.language import Language
-from cxroi.report.company import Assessment, smallest_detectable_gain
+from cxroi.report.company import Assessment
 from cxroi.report.facts import break_even_measure, case_measure, headline, last_score, value_row, weakest_rung
 from cxroi.report.model import KeyFigure
 from cxroi.report.show import money, money_interval
@@ -113,7 +113,7 @@ def _case_figures(a: Assessment, decision: BusinessCase, language: Language) -> 
         percent = language.percent(roi["median"], 0)
         found.append(_figure("roi", percent, language.text("executive.range", interval=ends), rung, language))
     found.append(_payback_figure(decision, rung, language))
-    found.append(_break_even_figure(a, decision, rung, language))
+    found.append(_break_even_figure(decision, rung, language))
     return found
 
 
@@ -136,7 +136,7 @@ def _months_or(months: float, otherwise: str, language: Language) -> str:
     return language.text("executive.months", number=language.number(months))
 
 
-def _break_even_figure(a: Assessment, decision: BusinessCase, rung: str, language: Language) -> KeyFigure:
+def _break_even_figure(decision: BusinessCase, rung: str, language: Language) -> KeyFigure:
     several = len(decision.case.programmes) > 1
     median = case_measure(decision, break_even_measure(decision))["median"]
     if math.isnan(median):
@@ -150,10 +150,5 @@ def _break_even_figure(a: Assessment, decision: BusinessCase, rung: str, languag
         stated = decision.case.programmes[0].gain
         ends = language.interval(stated.low, stated.high, "number", 2)
         words.append(language.text("executive.stated_gain", mode=language.number(stated.mode, 2), interval=ends))
-    detectable = smallest_detectable_gain(a.panel, a.exposure)
-    if not math.isnan(detectable):
-        words.append(language.text("executive.detectable", points=language.points(detectable, 2)))
-    low, high = decision.response.score_range
-    words.append(language.text("executive.observed", interval=language.interval(low, high, "number", 0)))
     key = "break_even_multiple" if several else "break_even"
     return _figure(key, value, "; ".join(each for each in words if each), rung, language)

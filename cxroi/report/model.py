@@ -36,12 +36,16 @@ class KeyFigure:
 
 @dataclass(frozen=True)
 class Series:
-    """One series of a chart: its name, a number a category (None where there is none), its colour as ``#rrggbb``."""
+    """One series of a chart: its name, a number a category (None where there is none), its colour as ``#rrggbb``.
+
+    ``labels`` are finished texts beside the points, a category each, empty for none; no labels: none at all.
+    """
 
     name: str
     values: tuple[float | None, ...]
     colour: str
     is_dashed: bool = False
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class Chart:
         How the axis writes numbers, as a spreadsheet spells it.
     unit
         Of the values, in words; with the scale where they were divided by one.
+    ceiling
+        Largest value that is possible; None where there is none.
     """
 
     kind: Literal["line", "column", "bar"]
@@ -67,11 +73,15 @@ class Chart:
     series: tuple[Series, ...]
     number_format: str
     unit: str
+    ceiling: float | None = None
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture: ``image`` in the format ``media``, what it shows in words, its source and n as caption; ``chart``: its numbers."""
+    """A picture: ``image`` in the format ``media``, what it shows in words, its source and n as caption.
+
+    ``chart`` holds its numbers and ``finding`` what is found in it, for writers that draw it anew and give it a title.
+    """
 
     id: str
     image: bytes
@@ -79,6 +89,7 @@ class Figure:
     alt: str
     caption: str
     chart: Chart | None = None
+    finding: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from cxroi.case.forecast import score_path
 from cxroi.language import Language
 from cxroi.panel import window
 from cxroi.report.company import Assessment, smallest_detectable_gain
-from cxroi.report.model import Column, Table
+from cxroi.report.model import Column, Section, Table
 from cxroi.report.show import money
-from cxroi.report.wording import listed
+from cxroi.report.wording import capital, listed
 
 Row = tuple[str, str, str]
 
@@ -27,8 +27,26 @@ def check_day(a: Assessment) -> dt.date:
 def check_table(name: str, a: Assessment, rows: Sequence[Row], language: Language) -> Table:
     """Rows of who, what and how it is judged, each by the day of the check."""
     day = language.date(check_day(a))
-    heads = tuple(Column(language.text(f"documents.column.{head}")) for head in ("who", "looks_at", "judged_by", "by_when"))
-    return Table(f"table-check-{name}", language.text("documents.caption.check"), heads, tuple((*row, day) for row in rows))
+    heads = tuple(
+        Column(language.text(f"documents.column.{head}")) for head in ("who", "looks_at", "judged_by", "by_when")
+    )
+    return Table(
+        f"table-check-{name}",
+        language.text("documents.caption.check"),
+        heads,
+        tuple((*(capital(cell) for cell in row), day) for row in rows),
+    )
+
+
+def check_section(a: Assessment, language: Language) -> Section:
+    """What the board holds the next quarter against."""
+    table = check_table("board", a, board_rows(a, language), language)
+    return Section("check", language.text("documents.section.check"), (), (table,))
+
+
+def board_rows(a: Assessment, language: Language) -> list[Row]:
+    """Score, money and the run itself."""
+    return [score_row(a, language), spend_row(a, language), rerun_row(language)]
 
 
 def score_row(a: Assessment, language: Language) -> Row:
@@ -41,7 +59,11 @@ def score_row(a: Assessment, language: Language) -> Row:
         return who, language.text("documents.check.score", metric=metric), _detectable(a, language)
     planned = [_planned_gain(a.case, each, check_day(a)) for each in a.case.programmes]
     if all(gain == 0 for gain in planned):
-        return who, language.text("documents.check.score_reached", metric=metric), language.text("documents.check.not_begun")
+        return (
+            who,
+            language.text("documents.check.score_reached", metric=metric),
+            language.text("documents.check.not_begun"),
+        )
     words = language.text("documents.check.planned_gain", gain=", ".join(language.points(gain, 2) for gain in planned))
     judged = language.text("documents.check.joined", first=words, second=_detectable(a, language))
     return who, language.text("documents.check.score_reached", metric=metric), judged
@@ -58,7 +80,11 @@ def spend_row(a: Assessment, language: Language) -> Row:
         for programme in a.case.programmes
         for cost in programme.costs
     )
-    return who, language.text("documents.check.spend"), language.text("documents.check.planned_spend", amount=money(paid, language))
+    return (
+        who,
+        language.text("documents.check.spend"),
+        language.text("documents.check.planned_spend", amount=money(paid, language)),
+    )
 
 
 def rerun_row(language: Language) -> Row:
@@ -95,4 +121,4 @@ def _planned_gain(case: Case, programme: Programme, day: dt.date) -> float:
         return 0.0
     half_life = math.inf if programme.half_life_months == "never" else programme.half_life_months
     path = score_path(months, ramp_months=programme.ramp_months, half_life_months=half_life)
-    return float(path[-1] * programme.score_gain.mode)
+    return float(path[-1] * programme.gain.mode)

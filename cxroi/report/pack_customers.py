@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -28,16 +29,20 @@ HUNDRED = 100.0
 Cells = dict[str, Any]
 
 
-def table(name: str, heads: str, rows: list[tuple[str, ...]], language: Language, *, words: int = 1, **values: str) -> Table:
+def table(
+    name: str, heads: str, rows: Sequence[tuple[str, ...]], language: Language, *, words: int = 1, **values: str
+) -> Table:
     """A table of finished texts; ``heads`` are its columns in the catalogue, the first ``words`` of them not numbers."""
     columns = tuple(
-        Column(language.text(f"documents.column.{head}"), is_number=at >= words) for at, head in enumerate(heads.split())
+        Column(language.text(f"documents.column.{head}"), is_number=at >= words)
+        for at, head in enumerate(heads.split())
     )
     return Table(f"table-{name}", language.text(f"documents.caption.{name}", **values), columns, tuple(rows))
 
 
-def with_interval(value: str, low: str, high: str, language: Language) -> str:
-    """A figure with both ends of its interval, as a cell."""
+def with_interval(figures: Iterable[str], language: Language) -> str:
+    """A figure and both ends of its interval, written already, as a cell."""
+    value, low, high = figures
     return language.text("documents.cell", value=value, low=low, high=high)
 
 
@@ -46,7 +51,7 @@ def shares(row: Cells, name: str, language: Language) -> str:
     if pd.isna(row[name]):
         return EMPTY
     ends = [language.percent(row[f"{name}_conf_{end}"], 0) for end in ("low", "high")]
-    return with_interval(language.percent(row[name], 0), *ends, language)
+    return with_interval([language.percent(row[name], 0), *ends], language)
 
 
 # ---------------------------------------------------------------------------------------------------------- touchpoints
@@ -55,7 +60,11 @@ def shares(row: Cells, name: str, language: Language) -> str:
 def touchpoint_table(a: Assessment, language: Language) -> Table | str:
     """What customers say of each touchpoint, what fails there and what serving it costs; the last quarter's contacts."""
     said, contacts, costs = a.beside.touchpoints, a.beside.contacts, a.beside.service
-    scores = {} if isinstance(said, str) else {(str(row["level"]), str(row["metric"])): row for row in said.to_dict("records")}
+    scores = (
+        {}
+        if isinstance(said, str)
+        else {(str(row["level"]), str(row["metric"])): row for row in said.to_dict("records")}
+    )
     last = {} if isinstance(contacts, str) else last_contacts(contacts)
     served = {} if isinstance(costs, str) else _served(costs)
     names = sorted({*(name for name, _ in scores), *last, *served})[:MOST_LEVELS]
@@ -95,14 +104,16 @@ def _served(found: CostToServe) -> dict[str, Cells]:
 def _score(row: Any, metric: str, language: Language) -> str:
     if row is None or pd.isna(row["estimate"]):
         return EMPTY
-    value, low, high = (score_words(metric, float(row[name]), language) for name in ("estimate", "conf_low", "conf_high"))
-    return with_interval(value, low, high, language)
+    value, low, high = (
+        score_words(metric, float(row[name]), language) for name in ("estimate", "conf_low", "conf_high")
+    )
+    return with_interval((value, low, high), language)
 
 
 def _cost(row: Cells | None, language: Language) -> str:
     if row is None or pd.isna(row["estimate"]):
         return EMPTY
-    return with_interval(*(money(row[name], language) for name in ("estimate", "conf_low", "conf_high")), language)
+    return with_interval((money(row[name], language) for name in ("estimate", "conf_low", "conf_high")), language)
 
 
 def pilot_table(a: Assessment, language: Language) -> Table | str:
@@ -121,7 +132,9 @@ def pilot_table(a: Assessment, language: Language) -> Table | str:
     cells = [
         (
             language.text(
-                f"documents.arm.{row['arm']}", name=names.get(str(row["period"]), str(row["period"])), touchpoint=str(row["touchpoint"])
+                f"documents.arm.{row['arm']}",
+                name=names.get(str(row["period"]), str(row["period"])),
+                touchpoint=str(row["touchpoint"]),
             ),
             EMPTY if pd.isna(row["contacts"]) else language.number(row["contacts"]),
             shares({str(k): v for k, v in row.items()}, "failed", language),
@@ -140,7 +153,9 @@ def resolved_figure(a: Assessment, language: Language) -> KeyFigure | None:
     if not last:
         return None
     stated = [each.touchpoint for each in a.case.programmes] if not isinstance(a.case, str) else []
-    name = next((str(each) for each in stated if each in last), min(last, key=lambda each: float(last[each]["resolved"])))
+    name = next(
+        (str(each) for each in stated if each in last), min(last, key=lambda each: float(last[each]["resolved"]))
+    )
     row = last[name]
     ends = language.interval(row["resolved_conf_low"], row["resolved_conf_high"], "percent", 0)
     words = [
@@ -212,8 +227,13 @@ def segment_table(a: Assessment, language: Language) -> Table | str:
                 value = change_words(outcome, float(row["pooled"]), language)
                 ends = change_range(outcome, float(row["pooled_low"]), float(row["pooled_high"]), language)
                 rows[key][3] = language.text("documents.cell_range", value=value, interval=ends)
-    found = [(language.text("documents.level", column=column, level=level), *cells) for (column, level), cells in rows.items()]
-    return table("segments", "segment answers response score per_point", found[:MOST_LEVELS], language, metric=metric.upper())
+    found = [
+        (language.text("documents.level", column=column, level=level), *cells)
+        for (column, level), cells in rows.items()
+    ]
+    return table(
+        "segments", "segment answers response score per_point", found[:MOST_LEVELS], language, metric=metric.upper()
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------- bands
@@ -226,23 +246,33 @@ def band_table(a: Assessment, language: Language) -> Table | str:
     tidy = a.value.tidy()
     own = tidy[tidy["measure"] == "lifetime_value"]
     shown = {"all", *plots.shown_bands(tidy)}
-    bought = {} if isinstance(a.beside.bands, str) else {str(row["band"]): row for row in a.beside.bands.to_dict("records")}
+    bought = (
+        {} if isinstance(a.beside.bands, str) else {str(row["band"]): row for row in a.beside.bands.to_dict("records")}
+    )
     rows = []
     for row in own[own["band"].isin(list(shown))].to_dict("records"):
         band = str(row["band"])
         name = language.text("documents.everybody") if band == "all" else band_name(band, language)
-        worth = with_interval(*(money(float(row[end]), language) for end in ("estimate", "low", "high")), language)
+        worth = with_interval((money(float(row[end]), language) for end in ("estimate", "low", "high")), language)
         buys = bought.get(band)
         rows.append((name, language.number(row["customers"]), worth, *_bought(buys, language)))
     return table(
-        "bands", "band customers value fov atv revenue", rows, language, metric=a.exposure.upper(), months=horizon_words(a, language)
+        "bands",
+        "band customers value fov atv revenue",
+        rows,
+        language,
+        metric=a.exposure.upper(),
+        months=horizon_words(a, language),
     )
 
 
 def _bought(row: Any, language: Language) -> tuple[str, str, str]:
     if row is None:
         return EMPTY, EMPTY, EMPTY
-    cells = [language.number(row["orders"], 2), *(money(row[name], language) for name in ("revenue_per_order", "revenue"))]
+    cells = [
+        language.number(row["orders"], 2),
+        *(money(row[name], language) for name in ("revenue_per_order", "revenue")),
+    ]
     return cells[0], cells[1], cells[2]
 
 
@@ -261,12 +291,21 @@ def channel_table(a: Assessment, language: Language) -> Table | str:
     for row in frame.to_dict("records"):
         cost = EMPTY
         if not pd.isna(row["cac"]):
-            cost = with_interval(*(money(float(row[name]), language) for name in ("cac", "conf_low", "conf_high")), language)
+            cost = with_interval(
+                (money(float(row[name]), language) for name in ("cac", "conf_low", "conf_high")), language
+            )
         n = EMPTY if pd.isna(row["customers"]) else language.number(row["customers"])
         rows.append((str(row["level"]), n, cost, str(row["ltv_and_range"]), str(row["payback"])))
     kept = [*rows[:-1][:MOST_LEVELS], rows[-1]]
     months = horizon_words(a, language) or EMPTY
-    return table("channels", "channel new_customers cac ltv_to_cac payback", kept, language, months=months, since=language.date(found.since))
+    return table(
+        "channels",
+        "channel new_customers cac ltv_to_cac payback",
+        kept,
+        language,
+        months=months,
+        since=language.date(found.since),
+    )
 
 
 def cost_figure(a: Assessment, language: Language) -> KeyFigure | None:
@@ -329,7 +368,9 @@ def referral_table(a: Assessment, language: Language) -> Table | str:
 def _rate(row: Any, language: Language) -> str:
     if row is None or pd.isna(row["rate"]):
         return EMPTY
-    return with_interval(*(language.number(HUNDRED * row[name], 2) for name in ("rate", "conf_low", "conf_high")), language)
+    return with_interval(
+        (language.number(HUNDRED * row[name], 2) for name in ("rate", "conf_low", "conf_high")), language
+    )
 
 
 def referral_figure(a: Assessment, language: Language) -> KeyFigure | None:
@@ -351,4 +392,8 @@ def referral_figure(a: Assessment, language: Language) -> KeyFigure | None:
 
 def reason_sentence(found: object, language: Language) -> str:
     """Why a part is missing, in one sentence; empty where it is there."""
-    return language.text("documents.missing", reason=reason_words(found, language)) if isinstance(found, str) and found else ""
+    return (
+        language.text("documents.missing", reason=reason_words(found, language))
+        if isinstance(found, str) and found
+        else ""
+    )

@@ -104,7 +104,11 @@ def people_figures(case: Case, language: Language) -> list[KeyFigure]:
     for name, amount in (("people", own), ("employees", staff)):
         share = language.percent(amount / whole if whole else 0.0, 0)
         words = language.text("documents.share_of_cost", share=share, stated=stated)
-        found.append(KeyFigure(f"key-{name}", language.text(f"documents.key.{name}"), money(amount, language), words, evidence.lower()))
+        found.append(
+            KeyFigure(
+                f"key-{name}", language.text(f"documents.key.{name}"), money(amount, language), words, evidence.lower()
+            )
+        )
     return found
 
 
@@ -159,7 +163,15 @@ def culture_table(a: Assessment, language: Language) -> Table | str:
         for each in a.case.programmes:
             if each.discipline == CULTURE:
                 begun = language.date(a.case.start)
-                rows[each.name] = (each.name, each.intent or missing, each.owner or missing, each.touchpoint or missing, begun)
+                rows[each.name] = (
+                    each.name,
+                    each.intent or missing,
+                    each.owner or missing,
+                    each.touchpoint or missing,
+                    begun,
+                )
     if not rows:
         return language.text("documents.no_culture")
-    return table("culture", "initiative intent owner touchpoint starts", list(rows.values())[:MOST_LEVELS], language, words=5)
+    return table(
+        "culture", "initiative intent owner touchpoint starts", list(rows.values())[:MOST_LEVELS], language, words=5
+    )

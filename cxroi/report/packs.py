@@ -73,8 +73,8 @@ def pack_report(audience: Audience, assessment: Assessment, whole: Report, langu
     )
     return Report(
         lang=language.code,
-        title=language.text("documents.pack_title", audience=name, question=whole.title),
-        subtitle=whole.subtitle,
+        title=language.text("documents.pack_title", audience=name),
+        subtitle=f"{whole.title} {whole.subtitle}",
         answer=tuple(answer),
         key_figures=figures,
         sections=sections,
@@ -98,7 +98,13 @@ def _check(audience: Audience, a: Assessment, rows: Sequence[next_check.Row], la
     return Section(f"{audience}-check", language.text("documents.section.check"), (), (table,))
 
 
-def _section(audience: Audience, name: str, language: Language, sentences: Sequence[Sentence | str | None], parts: Sequence[Part] = ()) -> Section:
+def _section(
+    audience: Audience,
+    name: str,
+    language: Language,
+    sentences: Sequence[Sentence | str | None],
+    parts: Sequence[Part] = (),
+) -> Section:
     """A section of a pack; a part that is missing says why in its place."""
     texts: list[Sentence] = []
     exhibits: list[Figure | Table] = []
@@ -155,10 +161,18 @@ def _board(a: Assessment, whole: Report, language: Language) -> _Pack:
     sections = [
         _section("board", "customers", language, _said(whole), [whole.exhibit("figure-scores")]),
         _section("board", "money", language, _sentences(whole, "chain-5"), [whole.picture]),
-        _section("board", "plain", language, [each for each in whole.plain if each.id != "plain-robustness"], [whole.exhibit("table-scenarios")]),
+        _section(
+            "board",
+            "plain",
+            language,
+            [each for each in whole.plain if each.id not in ("both-keys", "plain-robustness")],
+            [whole.exhibit("table-scenarios")],
+        ),
     ]
-    checks = [next_check.score_row(a, language), next_check.spend_row(a, language), next_check.rerun_row(language)]
-    return _Pack(decision, _keys(whole, "score", "retention", "npv", "break_even", "break_even_multiple"), sections, checks)
+    checks = next_check.board_rows(a, language)
+    return _Pack(
+        decision, _keys(whole, "score", "retention", "npv", "break_even", "break_even_multiple"), sections, checks
+    )
 
 
 def _cfo(a: Assessment, whole: Report, language: Language) -> _Pack:
@@ -167,7 +181,11 @@ def _cfo(a: Assessment, whole: Report, language: Language) -> _Pack:
         low, middle, high = pack_money.largest_need(a.decision)
         interval = language.text("format.interval", low=money(low, language), high=money(high, language))
         decision = _stated(a, "cfo", language, need=money(middle, language), interval=interval)
-        figures += [pack_money.rate_figure(a.decision, language), *_keys(whole, "payback"), pack_money.need_figure(a.decision, language)]
+        figures += [
+            pack_money.rate_figure(a.decision, language),
+            *_keys(whole, "payback"),
+            pack_money.need_figure(a.decision, language),
+        ]
         cash: Part = pack_money.cash_table(a.decision, language)
     else:
         decision = language.text("documents.ask.cfo_without")
@@ -177,8 +195,16 @@ def _cfo(a: Assessment, whole: Report, language: Language) -> _Pack:
     sections = [
         _section("cfo", "customers", language, _said(whole)),
         _section("cfo", "cash", language, tax, [cash]),
-        _section("cfo", "sensitivity", language, _sentences(whole, "chain-5")[:1], [whole.exhibit("figure-tornado"), whole.exhibit("table-scenarios")]),
-        _section("cfo", "assumptions", language, [], [whole.exhibit("table-assumptions"), whole.exhibit("table-costs")]),
+        _section(
+            "cfo",
+            "sensitivity",
+            language,
+            _sentences(whole, "chain-5")[:1],
+            [whole.exhibit("figure-tornado"), whole.exhibit("table-scenarios")],
+        ),
+        _section(
+            "cfo", "assumptions", language, [], [whole.exhibit("table-assumptions"), whole.exhibit("table-costs")]
+        ),
     ]
     return _Pack(decision, figures, sections, [next_check.spend_row(a, language), next_check.score_row(a, language)])
 
@@ -189,11 +215,27 @@ def _marketing(a: Assessment, whole: Report, language: Language) -> _Pack:
         decision = language.text("documents.ask.marketing_without")
     else:
         dear, cheap = ({"name": str(row["level"]), "cost": money(float(row["cac"]), language)} for row in ends)
-        decision = language.text("documents.ask.marketing", dear=dear["name"], dear_cost=dear["cost"], cheap=cheap["name"], cheap_cost=cheap["cost"])
-    figures = [*_keys(whole, "score", "retention"), pack_customers.cost_figure(a, language), pack_customers.referral_figure(a, language)]
+        decision = language.text(
+            "documents.ask.marketing",
+            dear=dear["name"],
+            dear_cost=dear["cost"],
+            cheap=cheap["name"],
+            cheap_cost=cheap["cost"],
+        )
+    figures = [
+        *_keys(whole, "score", "retention"),
+        pack_customers.cost_figure(a, language),
+        pack_customers.referral_figure(a, language),
+    ]
     sections = [
         _section("marketing", "customers", language, _said(whole), [pack_customers.segment_table(a, language)]),
-        _section("marketing", "referrals", language, [language.text("documents.association_only")], [pack_customers.referral_table(a, language)]),
+        _section(
+            "marketing",
+            "referrals",
+            language,
+            [language.text("documents.association_only")],
+            [pack_customers.referral_table(a, language)],
+        ),
         _section(
             "marketing",
             "new_customers",
@@ -202,7 +244,11 @@ def _marketing(a: Assessment, whole: Report, language: Language) -> _Pack:
             [pack_customers.acquisition_picture(a, language), pack_customers.channel_table(a, language)],
         ),
     ]
-    own = (language.text("documents.role.marketing"), language.text("documents.check.channels"), language.text("documents.check.same_order"))
+    own = (
+        language.text("documents.role.marketing"),
+        language.text("documents.check.channels"),
+        language.text("documents.check.same_order"),
+    )
     return _Pack(decision, figures, sections, [own, next_check.score_row(a, language)])
 
 
@@ -211,22 +257,59 @@ def _sales(a: Assessment, whole: Report, language: Language) -> _Pack:
     figures = _keys(whole, "score", "retention", "customer", "point")
     sections = [
         _section("sales", "customers", language, _said(whole), [whole.exhibit("figure-retained")]),
-        _section("sales", "bands", language, [language.text("documents.association_only")] if a.exposure else [], [pack_customers.band_table(a, language)]),
-        _section("sales", "purchases", language, [_finding(whole, "chain-3"), *_sentences(whole, "chain-3")[1:]], [whole.exhibit("figure-value")]),
+        _section(
+            "sales",
+            "bands",
+            language,
+            [language.text("documents.association_only")] if a.exposure else [],
+            [pack_customers.band_table(a, language)],
+        ),
+        _section(
+            "sales",
+            "purchases",
+            language,
+            [_finding(whole, "chain-3"), *_sentences(whole, "chain-3")[1:]],
+            [whole.exhibit("figure-value")],
+        ),
     ]
-    own = (language.text("documents.role.sales"), language.text("documents.check.bands"), language.text("documents.check.called"))
+    own = (
+        language.text("documents.role.sales"),
+        language.text("documents.check.bands"),
+        language.text("documents.check.called"),
+    )
     return _Pack(decision, figures, sections, [own, next_check.rerun_row(language)])
 
 
 def _service(a: Assessment, whole: Report, language: Language) -> _Pack:
     decision = _stated(a, "service", language)
-    figures = [*_keys(whole, "score"), pack_customers.resolved_figure(a, language), pack_customers.service_figure(a, language), *_keys(whole, "break_even")]
+    figures = [
+        *_keys(whole, "score"),
+        pack_customers.resolved_figure(a, language),
+        pack_customers.service_figure(a, language),
+        *_keys(whole, "break_even"),
+    ]
     sections = [
         _section("service", "customers", language, _said(whole), [pack_customers.touchpoint_table(a, language)]),
-        _section("service", "programme", language, [language.text("documents.first_contact")], [pack_customers.pilot_table(a, language)]),
-        _section("service", "serving", language, [language.text("documents.both_or_none")], [pack_customers.service_picture(a, language)]),
+        _section(
+            "service",
+            "programme",
+            language,
+            [language.text("documents.first_contact")],
+            [pack_customers.pilot_table(a, language)],
+        ),
+        _section(
+            "service",
+            "serving",
+            language,
+            [language.text("documents.both_or_none")],
+            [pack_customers.service_picture(a, language)],
+        ),
     ]
-    own = (language.text("documents.role.service"), language.text("documents.check.resolved"), language.text("documents.check.both_moved"))
+    own = (
+        language.text("documents.role.service"),
+        language.text("documents.check.resolved"),
+        language.text("documents.check.both_moved"),
+    )
     return _Pack(decision, figures, sections, [own, next_check.score_row(a, language)])
 
 
@@ -240,10 +323,20 @@ def _hr(a: Assessment, whole: Report, language: Language) -> _Pack:
         decision = language.text("documents.ask.hr_without")
     sections = [
         _section("hr", "customers", language, _said(whole)),
-        _section("hr", "people", language, [language.text("documents.no_employee_data")], [whole.exhibit("table-costs"), pack_money.culture_table(a, language)]),
+        _section(
+            "hr",
+            "people",
+            language,
+            [language.text("documents.no_employee_data")],
+            [whole.exhibit("table-costs"), pack_money.culture_table(a, language)],
+        ),
         _section("hr", "beyond", language, [language.text("documents.beyond_money")], [beyond_table(a, language)]),
     ]
-    own = (language.text("documents.role.hr"), language.text("documents.check.people"), language.text("documents.check.employee_measure"))
+    own = (
+        language.text("documents.role.hr"),
+        language.text("documents.check.people"),
+        language.text("documents.check.employee_measure"),
+    )
     return _Pack(decision, figures, sections, [own, next_check.spend_row(a, language)])
 
 
@@ -257,11 +350,17 @@ def _data(a: Assessment, whole: Report, language: Language) -> _Pack:
     ]
     sections = [
         _section("data", "customers", language, [_finding(whole, "chain-1")], [pack_data.answers_table(a, language)]),
-        _section("data", "rows", language, [], [pack_data.rows_table(a, language), pack_data.losses_table(a, language)]),
+        _section(
+            "data", "rows", language, [], [pack_data.rows_table(a, language), pack_data.losses_table(a, language)]
+        ),
         _section("data", "data_checks", language, [], [pack_data.data_checks_table(a, language)]),
         _section("data", "narrower", language, _sentences(whole, "sure")[-1:], [pack_data.narrower_table(a, language)]),
     ]
-    own = (language.text("documents.role.data"), language.text("documents.check.rows"), language.text("documents.check.no_new_losses"))
+    own = (
+        language.text("documents.role.data"),
+        language.text("documents.check.rows"),
+        language.text("documents.check.no_new_losses"),
+    )
     return _Pack(decision, figures, sections, [own, next_check.rerun_row(language)])
 
 
@@ -269,12 +368,26 @@ def _cx(a: Assessment, whole: Report, language: Language) -> _Pack:
     decision = _stated(a, "cx", language)
     sections = [
         _section("cx", "customers", language, _said(whole), [pack_customers.touchpoint_table(a, language)]),
-        _section("cx", "segments", language, [language.text("documents.association_only")], [pack_customers.segment_table(a, language)]),
-        _section("cx", "programmes", language, [each for each in whole.plain if each.id == "plain-break-even"], [pack_money.programme_table(a, language)]),
+        _section(
+            "cx",
+            "segments",
+            language,
+            [language.text("documents.association_only")],
+            [pack_customers.segment_table(a, language)],
+        ),
+        _section(
+            "cx",
+            "programmes",
+            language,
+            [each for each in whole.plain if each.id == "plain-break-even"],
+            [pack_money.programme_table(a, language)],
+        ),
         _section("cx", "warnings", language, _sentences(whole, "checks")[:1], [whole.exhibit("table-checks")]),
     ]
-    checks = [next_check.score_row(a, language), next_check.spend_row(a, language), next_check.rerun_row(language)]
-    return _Pack(decision, _keys(whole, "score", "retention", "break_even", "break_even_multiple", "npv"), sections, checks)
+    checks = next_check.board_rows(a, language)
+    return _Pack(
+        decision, _keys(whole, "score", "retention", "break_even", "break_even_multiple", "npv"), sections, checks
+    )
 
 
 BUILDERS: Mapping[Audience, Build] = MappingProxyType(

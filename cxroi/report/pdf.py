@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import as_file, files
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import typst
 
 from cxroi.language import Language
+from cxroi.report.html import MINUS
 from cxroi.report.model import Figure, KeyFigure, Report, Section, Table
 
 WORD_JOINER = "\u2060"  # has no glyph; a sign before a number does not break off without it either
@@ -24,7 +26,7 @@ SCALES = (1.0, 0.95, 0.9, 0.86, 0.82, 0.78)  # of letters, until a pack fits its
 PACK_PAGES = 2
 LISTED = ("limits",)
 _PAGE_OBJECT = re.compile(rb"/Type\s*/Page\b")
-NARROWEST, WIDEST = 8, 60  # letters between which a column's share of the width follows its longest cell
+SLACK = 0.35  # of what a column's longest cell has beyond its longest word, counted for its share of the width
 
 
 def render_pdf(report: Report, *, day: dt.date) -> bytes:
@@ -53,7 +55,8 @@ def page_count(pdf: bytes) -> int:
 
 def _compiled(source: str, pictures: dict[str, bytes], scale: float) -> bytes:
     with as_file(files("cxroi").joinpath("fonts")) as fonts:
-        made: bytes = typst.compile(
+        compiled: Callable[..., bytes] = typst.compile  # also takes files by name, which its stub does not know
+        return compiled(
             {"main": _template(), **pictures},
             font_paths=[str(fonts)],
             ignore_system_fonts=True,
@@ -61,7 +64,6 @@ def _compiled(source: str, pictures: dict[str, bytes], scale: float) -> bytes:
             sys_inputs={"report": source, "scale": str(scale)},
             pdf_standards=["ua-1"],
         )
-    return made
 
 
 @cache
@@ -145,7 +147,9 @@ def _widths(table: Table) -> list[int]:
 
 
 def _letters(cells: Sequence[str]) -> int:
-    return min(max(max(map(len, cells)), NARROWEST), WIDEST)
+    """Letters that a column is as wide as: its longest word, and some of what its longest cell has more."""
+    word = max(len(part) for cell in cells for part in cell.split(" "))
+    return math.ceil(word + 1 + SLACK * (max(map(len, cells)) - word))
 
 
 def _card(figure: KeyFigure) -> dict[str, str]:
@@ -153,4 +157,4 @@ def _card(figure: KeyFigure) -> dict[str, str]:
 
 
 def _words(text: str) -> str:
-    return text.replace(WORD_JOINER, "")
+    return MINUS.sub("\u2011", text.replace(WORD_JOINER, ""))

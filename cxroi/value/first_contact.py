@@ -80,7 +80,9 @@ class FirstContacts:
         )
 
 
-def first_contacts(tables: Tables, *, until: dt.date | None = None, within_days: int = WITHIN_DAYS) -> FirstContacts | str:
+def first_contacts(
+    tables: Tables, *, until: dt.date | None = None, within_days: int = WITHIN_DAYS
+) -> FirstContacts | str:
     """Failed and resolved contacts by touchpoint and quarter, and by arm of each initiative with two arms.
 
     Parameters
@@ -119,7 +121,9 @@ def first_contacts(tables: Tables, *, until: dt.date | None = None, within_days:
         sampled = people.filter(nw.col("position").cast(nw.Int64) % every == 0).select("customer_id")
         own = own.join(sampled, on="customer_id", how="inner")
     rows = fetched(
-        own.select("customer_id", "occurred_at", "touchpoint", period_of("occurred_at", "quarter").alias("period"), "failed")
+        own.select(
+            "customer_id", "occurred_at", "touchpoint", period_of("occurred_at", "quarter").alias("period"), "failed"
+        )
     )
     rows = _with_arms(rows, tables)
     rows = rows.sort_values(["customer_id", "touchpoint", "occurred_at"], kind="stable", ignore_index=True)

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cxroi.case.forecast import LOW, MEDIAN, Forecast, base_cells
+from cxroi.case.forecast import Forecast
+from cxroi.case.measures import LOW, MEDIAN, base_cells
 from cxroi.case.programme import Case, Programme
+from cxroi.case.register import register, sources_without_assumption
 from cxroi.case.terms import LADDER, LONG_TERM_MONTHS
 from cxroi.value.response import MarginResponse
 
@@ -18,12 +20,13 @@ Check = tuple[str, str, float, str]
 
 def case_checks(case: Case, response: MarginResponse, forecasts: tuple[Forecast, ...]) -> list[Check]:
     """Rows ``name, verdict, number, advice``; the name of a programme's check ends in its id."""
-    rows = list(_stated_checks(case, response))
+    rows = [*_stated_checks(case, response), *_source_checks(case, response), *_choice_checks(case)]
     for programme in case.programmes:
-        rows += _programme_checks(programme, response)
+        rows += _programme_checks(programme, response) if programme.has_route else _cost_play_checks(programme)
     if not response.reason:
         for forecast in forecasts:
-            rows += [*_forecast_checks(forecast), *_break_even_checks(forecast, response)]
+            if forecast.has_route:
+                rows += [*_forecast_checks(forecast), *_break_even_checks(forecast, response)]
     return rows
 
 
@@ -48,6 +51,66 @@ def _stated_checks(case: Case, response: MarginResponse) -> Iterator[Check]:
             if rung < 3
             else "a comparison of customers stands behind the linkage."
         ),
+    )
+
+
+def _source_checks(case: Case, response: MarginResponse) -> Iterator[Check]:
+    """Whether every assumption says where it is from, and every source belongs to one."""
+    known = register(case, response)
+    missing = known.loc[known["missing"], "assumption"].tolist()
+    yield _verdict(
+        "sources",
+        len(missing),
+        bool(missing),
+        f"Assumptions without a source: {', '.join(missing)}. Name it under sources, or beside the figure."
+        if missing
+        else "Every assumption says where it is from.",
+    )
+    strange = sources_without_assumption(case)
+    if strange:
+        yield _verdict(
+            "sources_used",
+            len(strange),
+            True,
+            f"Sources of nothing in the case: {', '.join(strange)}. Use a name of the register.",
+        )
+
+
+def _choice_checks(case: Case) -> Iterator[Check]:
+    """Whether the programmes of the total can run together."""
+    ids = {programme.id for programme in case.programmes}
+    pairs = sorted(
+        {
+            tuple(sorted((programme.id, other)))
+            for programme in case.programmes
+            for other in programme.excludes
+            if other in ids
+        }
+    )
+    if pairs:
+        yield (
+            "programmes_fit_together",
+            "fail",
+            float(len(pairs)),
+            f"The total counts programmes that exclude each other: {', '.join(' and '.join(pair) for pair in pairs)}. Decide "
+            "between them, and judge a case with one of them.",
+        )
+
+
+def _cost_play_checks(programme: Programme) -> Iterator[Check]:
+    """Checks of a programme without a route through a customer measure."""
+    yield _verdict(
+        f"route: {programme.id}",
+        0.0,
+        True,
+        "No customer measure is moved: a cost play, shown beside the CX total and never in it.",
+    )
+    open_fields = [name for name in ("intent", "owner", "source") if not getattr(programme, name)]
+    yield _verdict(
+        f"stated: {programme.id}",
+        len(open_fields),
+        bool(open_fields),
+        f"Not stated: {', '.join(open_fields)}. Whoever decides will ask." if open_fields else "Everything is stated.",
     )
 
 
@@ -141,7 +204,7 @@ def _forecast_checks(forecast: Forecast) -> Iterator[Check]:
 def _break_even_checks(forecast: Forecast, response: MarginResponse) -> Iterator[Check]:
     """Whether the gain at which the case breaks even can be reached, and whether the stated one is beyond it."""
     name = forecast.programme
-    multiple = base_cells(forecast, "break_even_multiple")[1]
+    multiple = base_cells(forecast.measures, "break_even_multiple")[1]
     yield (
         f"break_even_below_gain: {name}",
         "pass" if multiple <= 1.0 else "fail",
@@ -151,7 +214,10 @@ def _break_even_checks(forecast: Forecast, response: MarginResponse) -> Iterator
     )
     if "break_even_score_gain" not in forecast.measures:
         return
-    gain, width = base_cells(forecast, "break_even_score_gain")[1], response.score_range[1] - response.score_range[0]
+    gain, width = (
+        base_cells(forecast.measures, "break_even_score_gain")[1],
+        response.score_range[1] - response.score_range[0],
+    )
     yield (
         f"break_even_within_scores: {name}",
         "pass" if gain <= width else "fail",

@@ -11,16 +11,35 @@ approximation).
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import interpolate, special
 
+from cxroi.case.inputs import Inputs
+from cxroi.case.ranges import gain_at
+from cxroi.case.uncertainty import TOTAL, owner_of, present_values
+from cxroi.errors import InputError
+
+if TYPE_CHECKING:
+    from cxroi.case.business_case import BusinessCase
+
 Floats = NDArray[np.float64]
+
+COLUMNS = ("decided", "programme", "input", "value", "std_error", "share", "unit")
+SAMPLE_COLUMNS = ("size", "answers", "std_error", "share_known", "value", "cost", "net_value", "power", "unit")
+TOGETHER, EACH = "together", "each"
+EVERYTHING = "everything"
 
 _PIECES = 5
 _DEGREE = 3
+_SIZES, _FINE_SIZES = 24, 400
+_FEWEST_SAMPLED = 20
+_SURE, _POWERED = float(special.ndtri(0.975)), float(special.ndtri(0.8))
 
 
 class Worth(NamedTuple):
@@ -94,6 +113,244 @@ def unit_normal_loss(mean: float, std: float) -> float:
     return std * (density - distance * float(special.ndtr(-distance)))
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Information:
+    """What it is worth to know more before deciding.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        ``decided, programme, input, value, std_error, share, unit``, the most valuable first within a way of deciding. ``decided`` is
+        ``together`` (all programmes with a route, or none) or ``each`` (every programme by itself, cost plays too). ``input`` is
+        ``everything`` (EVPI) or a named input (EVPPI); ``share`` is its part of the former. Values of single inputs do not add up.
+    npv : float
+        Mean net present value of what is done without knowing more (together), in currency; 0 where that is nothing.
+    """
+
+    rows: pd.DataFrame
+    npv: float
+    currency: str
+    draws: int
+
+    def __repr__(self) -> str:
+        return str(self.rows.to_string(index=False))
+
+    def tidy(self) -> pd.DataFrame:
+        """A row per way of deciding and input."""
+        return self.rows
+
+    def glance(self) -> pd.DataFrame:
+        """One row: worth of knowing everything, the input to find out first and its worth, deciding on all together."""
+        rows = self.rows[self.rows["decided"] == TOGETHER]
+        everything = rows[rows["input"] == EVERYTHING].iloc[0]
+        single = rows[rows["input"] != EVERYTHING]
+        first = single.iloc[0] if len(single) else everything
+        row = {
+            "evpi": everything["value"],
+            "programme": first["programme"],
+            "first": first["input"],
+            "evppi": first["value"],
+            "share": first["share"],
+            "npv": self.npv,
+            "currency": self.currency,
+            "draws": self.draws,
+        }
+        return pd.DataFrame([row])
+
+
+def value_of_information(decision: BusinessCase) -> Information | str:
+    """What it is worth to know everything, or one input, before deciding on a case.
+
+    Parameters
+    ----------
+    decision : BusinessCase
+
+    Returns
+    -------
+    Information or str
+        The reason in words where there is no response.
+
+    Notes
+    -----
+    What an input means for an option is the option's net present value with all other inputs at their medians; for the linkage that is
+    one number a draw although it has many coefficients.
+    """
+    if decision.response.reason:
+        return decision.response.reason
+    case, response = decision.case, decision.response
+    found = present_values(case, response, decision.inputs)
+    alone = {}
+    for name in decision.inputs.luck:
+        alone[name] = present_values(case, response, Inputs({name: decision.inputs.luck[name]}, decision.draws))
+    rows = list(_rows(TOGETHER, found.whole[:, None], {name: each.whole[:, None] for name, each in alone.items()}))
+    if len(case.programmes) > 1:
+        rows += _rows(EACH, found.npv, {name: each.npv for name, each in alone.items()})
+    frame = pd.DataFrame([(*row, case.currency) for row in rows], columns=list(COLUMNS))
+    return Information(frame, max(float(found.whole.mean()), 0.0), case.currency, decision.draws)
+
+
+def _rows(decided: str, npv: Floats, known: dict[str, Floats]) -> list[tuple[str, str, str, float, float, float]]:
+    """Worth of everything and of each input where each column of ``npv`` is taken or left by itself."""
+    everything = _taken_or_left(npv, npv)
+    rows = []
+    for name, meaning in known.items():
+        moved = np.ptp(meaning, axis=0) > 0.0
+        worth = _taken_or_left(npv[:, moved], meaning[:, moved], fit=True) if moved.any() else Worth(0.0, 0.0)
+        programme, what = owner_of(name)
+        share = worth.value / everything.value if everything.value else 0.0
+        rows.append((decided, programme, what, worth.value, worth.std_error, share))
+    rows.sort(key=lambda row: -row[3])
+    return [(decided, TOTAL, EVERYTHING, everything.value, everything.std_error, 1.0), *rows]
+
+
+def _taken_or_left(npv: Floats, known: Floats, *, fit: bool = False) -> Worth:
+    """Worth of knowing something before each column is taken or left, summed over the columns."""
+    parts, gained = [], np.zeros(len(npv))
+    for at in range(npv.shape[1]):
+        each = npv[:, [at]]
+        means = _spline_fit(each, known[:, at]) if fit else each
+        now, then = each.mean() > 0.0, means[:, 0] > 0.0
+        parts.append(float(np.maximum(means, 0.0).mean()) - max(float(each.mean()), 0.0))
+        gained += each[:, 0] * (then.astype(float) - float(now))
+    return Worth(max(sum(parts), 0.0), float(gained.std(ddof=1) / math.sqrt(len(npv))))
+
+
+# -------------------------------------------------------------------------------------------------------------- samples
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SampleInformation:
+    """What a pilot or a larger survey is worth before deciding, against its cost, by size.
+
+    Attributes
+    ----------
+    kind : str
+        ``pilot`` (two arms; its size is customers an arm) or ``survey`` (more answers; its size is answers).
+    programme : str
+        Id, or ``total`` for a survey.
+    rows : DataFrame
+        ``size, answers, std_error`` (points; of a pilot), ``share_known`` (of the variance before), ``value`` (expected value of sample
+        information), ``cost``, ``net_value, power`` (to tell the break-even gain from none), ``unit``. Amounts after tax, in currency.
+    limit : float
+        What knowing it exactly would be worth: no sample is worth more.
+    break_even : float
+        Gain in points at which the programme pays; NaN for a survey, or where no gain does.
+    size_for_power : float
+        Customers an arm to tell the break-even gain from none with a power of 80 % (two-sided, 5 %); NaN where it is not defined.
+    best_size : int
+        Size with the largest net value; 0 where none is worth its cost.
+    best_value, best_net_value : float
+        Value and net value at that size; 0 where it is 0.
+    decides : bool
+        Whether any result could change what is done.
+    """
+
+    kind: str
+    programme: str
+    rows: pd.DataFrame
+    limit: float
+    break_even: float
+    size_for_power: float
+    best_size: int
+    best_value: float
+    best_net_value: float
+    decides: bool
+    currency: str
+
+    def __repr__(self) -> str:
+        return str(self.rows.to_string(index=False))
+
+    def tidy(self) -> pd.DataFrame:
+        """A row per size."""
+        return self.rows
+
+    def glance(self) -> pd.DataFrame:
+        """One row: the best size, its value and net value, the limit, break-even gain and size for a power of 80 %."""
+        names = ("kind", "programme", "best_size", "best_value", "best_net_value", "limit", "break_even", "size_for_power")
+        return pd.DataFrame([{name: getattr(self, name) for name in (*names, "decides", "currency")}])
+
+
+class _Prior(NamedTuple):
+    """What is known before a sample: net present value given the unknown, draw by draw, and its mean."""
+
+    means: Floats
+    mean: float
+
+    def value(self, share: float, waiting: float) -> float:
+        """Expected value of a sample that takes away a share of the variance; ``waiting`` discounts what comes after it."""
+        then = waiting * np.maximum(shrunk(self.means, share), 0.0).mean()
+        return float(then) - max(self.mean, 0.0)
+
+
+def pilot(
+    decision: BusinessCase,
+    programme: str,
+    *,
+    answer_std: float,
+    response_rate: float,
+    fixed_cost: float = 0.0,
+    cost_per_customer: float = 0.0,
+    months: float = 0.0,
+    sizes: Sequence[int] = (),
+) -> SampleInformation | str:
+    """Value and cost of a pilot by lot that measures a programme's gain in two arms before it is decided on.
+
+    Parameters
+    ----------
+    decision : BusinessCase
+    programme : str
+        Its id.
+    answer_std : float
+        Standard deviation of single answers, in points.
+    response_rate : float
+        Share of the customers of either arm who answer.
+    fixed_cost, cost_per_customer : float
+        Before tax, in currency; per customer of the treated arm.
+    months : float
+        How long the decision waits; everything after it is discounted by as much, the horizon moving along.
+    sizes : sequence of int, optional
+        Customers an arm; by default from 20 to half of those whom the programme reaches.
+
+    Returns
+    -------
+    SampleInformation or str
+        The reason in words where there is no response, no route, or the gain is stated as certain.
+
+    Raises
+    ------
+    InputError
+        If the programme is unknown or a number cannot be.
+
+    Notes
+    -----
+    The difference of the arms has the standard error answer_std·√(2/answers an arm). With the variance of the stated gain that gives the
+    share of it which the pilot takes away; the mean of net present value after the pilot is spread accordingly (normal approximation).
+    """
+    known = {each.id: each for each in decision.case.programmes}
+    if programme not in known:
+        raise InputError(f"programme must be one of {', '.join(known)}; got {programme!r}.")
+    _refuse(answer_std > 0, f"answer_std must be points above 0; got {answer_std!r}. Take that of the data's answers.")
+    _refuse(0 < response_rate <= 1, f"response_rate must be a share above 0 and up to 1; got {response_rate!r}.")
+    _refuse(min(fixed_cost, cost_per_customer, months) >= 0, "costs and months must not be below 0.")
+    stated = known[programme]
+    if decision.response.reason:
+        return decision.response.reason
+    if not stated.has_route or f"score_gain.{programme}" not in decision.inputs.luck:
+        return f"the gain of {programme} is not uncertain, so a pilot has nothing to find out"
+    at = [each.id for each in decision.case.programmes].index(programme)
+    width = decision.response.score_range[1] - decision.response.score_range[0]
+    gain = np.clip(gain_at(stated, decision.inputs.luck[f"score_gain.{programme}"]), -width, width)
+    npv = present_values(decision.case, decision.response, decision.inputs).npv[:, at]
+    slope = float(np.cov(gain, npv)[0, 1] / gain.var(ddof=1))
+    mean, middle = float(npv.mean()), float(gain.mean())
+    prior = _Prior(mean + slope * (gain - middle), mean)
+    break_even = middle - mean / slope if slope > 0 else math.nan
+    break_even = break_even if break_even > 0 else math.nan
+    size_for_power = math.ceil(2.0 * ((_SURE + _POWERED) * answer_std / break_even) ** 2 / response_rate)
+    if not math.isnan(break_even) else math.nan
+    return None
+
+
 def _worth(values: Floats, means: Floats) -> Worth:
     """Gain of choosing by ``means`` in each draw over one choice for all draws."""
     now = int(np.argmax(values.mean(axis=0)))
@@ -113,6 +370,6 @@ def _spline_fit(values: Floats, known: Floats) -> Floats:
     inner = inner[(inner > 0.0) & (inner < 1.0)]
     knots = np.concatenate([np.zeros(_DEGREE + 1), inner, np.ones(_DEGREE + 1)])
     basis = interpolate.BSpline.design_matrix(scaled, knots, _DEGREE)
-    gram = (basis.T @ basis).toarray()
-    coefficients = np.linalg.lstsq(gram, basis.T @ values, rcond=1e-10)[0]
+    gram, moments = np.asarray((basis.T @ basis).toarray(), dtype=float), np.asarray(basis.T @ values, dtype=float)
+    coefficients = np.linalg.lstsq(gram, moments, rcond=1e-10)[0]
     return np.asarray(basis @ coefficients)

@@ -70,7 +70,9 @@ class Options:
                 f"{self.through_score.shape} and {self.beside.shape}."
             )
         if not 0.0 <= self.shared <= 1.0:
-            raise InputError(f"shared must be a share from 0 to 1; got {self.shared:g}. Write 1 to count customers once.")
+            raise InputError(
+                f"shared must be a share from 0 to 1; got {self.shared:g}. Write 1 to count customers once."
+            )
 
     @property
     def alone(self) -> Floats:
@@ -182,7 +184,10 @@ class Solver:
         for quarter, limit in enumerate(limits.per_quarter):
             rows.append(np.concatenate([spending[:, quarter], [0.0]]) / money)
             most.append(limit / money)
-        for places, signs, bound in ((self.options.requires, (1.0, -1.0), 0.0), (self.options.excludes, (1.0, 1.0), 1.0)):
+        for places, signs, bound in (
+            (self.options.requires, (1.0, -1.0), 0.0),
+            (self.options.excludes, (1.0, 1.0), 1.0),
+        ):
             for pair in places:
                 row = np.zeros(count + 1)
                 row[list(pair)] = signs

@@ -11,8 +11,8 @@ approximation).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -22,13 +22,15 @@ from scipy import interpolate, special
 
 from cxroi.case.inputs import Inputs
 from cxroi.case.ranges import gain_at
-from cxroi.case.uncertainty import TOTAL, owner_of, present_values
+from cxroi.case.uncertainty import TOTAL, PresentValues, owner_of, present_values
 from cxroi.errors import InputError
 
 if TYPE_CHECKING:
     from cxroi.case.business_case import BusinessCase
 
 Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+Row = tuple[str, str, str, float, float, float]
 
 COLUMNS = ("decided", "programme", "input", "value", "std_error", "share", "unit")
 SAMPLE_COLUMNS = ("size", "answers", "std_error", "share_known", "value", "cost", "net_value", "power", "unit")
@@ -36,6 +38,7 @@ TOGETHER, EACH = "together", "each"
 EVERYTHING = "everything"
 
 _PIECES = 5
+_STEPS = 1_024
 _DEGREE = 3
 _SIZES, _FINE_SIZES = 24, 400
 _FEWEST_SAMPLED = 20
@@ -113,6 +116,31 @@ def unit_normal_loss(mean: float, std: float) -> float:
     return std * (density - distance * float(special.ndtr(-distance)))
 
 
+def _worth(values: Floats, means: Floats) -> Worth:
+    """Gain of choosing by ``means`` in each draw over one choice for all draws."""
+    now = int(np.argmax(values.mean(axis=0)))
+    value = float(means.max(axis=1).mean() - means.mean(axis=0).max())
+    then = np.argmax(means, axis=1)
+    gained = np.take_along_axis(values, then[:, None], axis=1)[:, 0] - values[:, now]
+    return Worth(max(value, 0.0), float(gained.std(ddof=1) / math.sqrt(len(values))))
+
+
+def _spline_fit(values: Floats, known: Floats, weights: Floats | None = None) -> Floats:
+    """Least-squares cubic spline of each column on the input, shape of ``values``."""
+    low, high = float(known.min()), float(known.max())
+    if low == high:
+        return np.asarray(np.broadcast_to(np.average(values, axis=0, weights=weights), values.shape))
+    scaled = (known - low) / (high - low)
+    inner = np.unique(np.quantile(scaled, np.arange(1, _PIECES) / _PIECES))
+    inner = inner[(inner > 0.0) & (inner < 1.0)]
+    knots = np.concatenate([np.zeros(_DEGREE + 1), inner, np.ones(_DEGREE + 1)])
+    basis = np.asarray(interpolate.BSpline.design_matrix(scaled, knots, _DEGREE).toarray())
+    weighted = basis if weights is None else basis * weights[:, None]
+    gram, moments = basis.T @ weighted, weighted.T @ values
+    coefficients = np.linalg.lstsq(gram, moments, rcond=1e-10)[0]
+    return np.asarray(basis @ coefficients)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Information:
     """What it is worth to know more before deciding.
@@ -173,46 +201,62 @@ def value_of_information(decision: BusinessCase) -> Information | str:
     Notes
     -----
     What an input means for an option is the option's net present value with all other inputs at their medians; for the linkage that is
-    one number a draw although it has many coefficients.
+    one number a draw although it has many coefficients. The mean of net present value given that number is estimated as in
+    `partial_information`.
     """
     if decision.response.reason:
         return decision.response.reason
-    case, response = decision.case, decision.response
-    found = present_values(case, response, decision.inputs)
-    alone = {}
-    for name in decision.inputs.luck:
-        alone[name] = present_values(case, response, Inputs({name: decision.inputs.luck[name]}, decision.draws))
-    rows = list(_rows(TOGETHER, found.whole[:, None], {name: each.whole[:, None] for name, each in alone.items()}))
+    case = decision.case
+    found = present_values(case, decision.response, decision.inputs)
+    known = {name: _meaning(decision, name) for name in decision.inputs.luck}
+    rows = _rows(
+        TOGETHER, found.whole[:, None], {name: (at, each.whole[:, None]) for name, (at, each) in known.items()}
+    )
     if len(case.programmes) > 1:
-        rows += _rows(EACH, found.npv, {name: each.npv for name, each in alone.items()})
+        rows += _rows(EACH, found.npv, {name: (at, each.npv) for name, (at, each) in known.items()})
     frame = pd.DataFrame([(*row, case.currency) for row in rows], columns=list(COLUMNS))
     return Information(frame, max(float(found.whole.mean()), 0.0), case.currency, decision.draws)
 
 
-def _rows(decided: str, npv: Floats, known: dict[str, Floats]) -> list[tuple[str, str, str, float, float, float]]:
+def _meaning(decision: BusinessCase, name: str) -> tuple[Places, PresentValues]:
+    """Values at a grid of an input's probabilities, all others at their medians, and the place of each draw on that grid."""
+    steps = len(decision.response.baseline) if name == "linkage" else _STEPS
+    grid = (np.arange(steps) + 0.5) / steps
+    found = present_values(decision.case, decision.response, Inputs({name: grid}, steps))
+    return np.minimum((decision.inputs.luck[name] * steps).astype(np.int64), steps - 1), found
+
+
+def _rows(decided: str, npv: Floats, known: Mapping[str, tuple[Places, Floats]]) -> list[Row]:
     """Worth of everything and of each input where each column of ``npv`` is taken or left by itself."""
     everything = _taken_or_left(npv, npv)
     rows = []
-    for name, meaning in known.items():
-        moved = np.ptp(meaning, axis=0) > 0.0
-        worth = _taken_or_left(npv[:, moved], meaning[:, moved], fit=True) if moved.any() else Worth(0.0, 0.0)
-        programme, what = owner_of(name)
+    for name, (places, meaning) in known.items():
+        means = np.broadcast_to(npv.mean(axis=0), npv.shape).copy()
+        for at in np.flatnonzero(np.ptp(meaning, axis=0) > 0.0):
+            means[:, at] = _mean_by_place(npv[:, at], places, meaning[:, at])[places]
+        worth = _taken_or_left(npv, means)
         share = worth.value / everything.value if everything.value else 0.0
-        rows.append((decided, programme, what, worth.value, worth.std_error, share))
+        rows.append((decided, *owner_of(name), worth.value, worth.std_error, share))
     rows.sort(key=lambda row: -row[3])
     return [(decided, TOTAL, EVERYTHING, everything.value, everything.std_error, 1.0), *rows]
 
 
-def _taken_or_left(npv: Floats, known: Floats, *, fit: bool = False) -> Worth:
-    """Worth of knowing something before each column is taken or left, summed over the columns."""
-    parts, gained = [], np.zeros(len(npv))
-    for at in range(npv.shape[1]):
-        each = npv[:, [at]]
-        means = _spline_fit(each, known[:, at]) if fit else each
-        now, then = each.mean() > 0.0, means[:, 0] > 0.0
-        parts.append(float(np.maximum(means, 0.0).mean()) - max(float(each.mean()), 0.0))
-        gained += each[:, 0] * (then.astype(float) - float(now))
-    return Worth(max(sum(parts), 0.0), float(gained.std(ddof=1) / math.sqrt(len(npv))))
+def _mean_by_place(values: Floats, places: Places, meaning: Floats) -> Floats:
+    """Mean of the values at each place of a grid, by a spline in what the place means, shape (places,)."""
+    counts = np.bincount(places, minlength=len(meaning)).astype(float)
+    sums = np.bincount(places, weights=values, minlength=len(meaning))
+    means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
+    return _spline_fit(means[:, None], meaning, counts)[:, 0]
+
+
+def _taken_or_left(npv: Floats, means: Floats) -> Worth:
+    """Worth of knowing the means before each column is taken or left, summed over the columns."""
+    now = npv.mean(axis=0) > 0.0
+    then = means > 0.0
+    changed = (then != now).any(axis=0)
+    value = np.maximum(means, 0.0).mean(axis=0) - np.maximum(npv.mean(axis=0), 0.0)
+    gained = (npv * (then.astype(float) - now)).sum(axis=1)
+    return Worth(max(float(value[changed].sum()), 0.0), float(gained.std(ddof=1) / math.sqrt(len(npv))))
 
 
 # -------------------------------------------------------------------------------------------------------------- samples
@@ -266,7 +310,16 @@ class SampleInformation:
 
     def glance(self) -> pd.DataFrame:
         """One row: the best size, its value and net value, the limit, break-even gain and size for a power of 80 %."""
-        names = ("kind", "programme", "best_size", "best_value", "best_net_value", "limit", "break_even", "size_for_power")
+        names = (
+            "kind",
+            "programme",
+            "best_size",
+            "best_value",
+            "best_net_value",
+            "limit",
+            "break_even",
+            "size_for_power",
+        )
         return pd.DataFrame([{name: getattr(self, name) for name in (*names, "decides", "currency")}])
 
 
@@ -343,33 +396,154 @@ def pilot(
     npv = present_values(decision.case, decision.response, decision.inputs).npv[:, at]
     slope = float(np.cov(gain, npv)[0, 1] / gain.var(ddof=1))
     mean, middle = float(npv.mean()), float(gain.mean())
-    prior = _Prior(mean + slope * (gain - middle), mean)
-    break_even = middle - mean / slope if slope > 0 else math.nan
-    break_even = break_even if break_even > 0 else math.nan
-    size_for_power = math.ceil(2.0 * ((_SURE + _POWERED) * answer_std / break_even) ** 2 / response_rate)
-    if not math.isnan(break_even) else math.nan
-    return None
+    break_even = middle - mean / slope if slope > 0.0 and middle > mean / slope else math.nan
+    variance, kept = float(gain.var()), 1.0 - decision.case.tax_rate
+
+    def error(size: float) -> float:
+        return answer_std * math.sqrt(2.0 / (size * response_rate))
+
+    plan = _Plan(
+        kind="pilot",
+        programme=programme,
+        answers=lambda size: 2.0 * size * response_rate,
+        error=error,
+        share=lambda size: variance / (variance + error(size) ** 2),
+        cost=lambda size: kept * (fixed_cost + cost_per_customer * size),
+        power=lambda size: float(special.ndtr(break_even / error(size) - _SURE)),
+        waiting=(1.0 + decision.case.annual_discount_rate) ** (-months / 12.0),
+        break_even=break_even,
+        size_for_power=2.0 / response_rate * ((_SURE + _POWERED) * answer_std / break_even) ** 2,
+        currency=decision.case.currency,
+    )
+    most = int(decision.response.customers * stated.reach / 2.0)
+    return _sampled(plan, _Prior(mean + slope * (gain - middle), mean), sizes, most)
 
 
-def _worth(values: Floats, means: Floats) -> Worth:
-    """Gain of choosing by ``means`` in each draw over one choice for all draws."""
-    now = int(np.argmax(values.mean(axis=0)))
-    value = float(means.max(axis=1).mean() - means.mean(axis=0).max())
-    then = np.argmax(means, axis=1)
-    gained = np.take_along_axis(values, then[:, None], axis=1)[:, 0] - values[:, now]
-    return Worth(max(value, 0.0), float(gained.std(ddof=1) / math.sqrt(len(values))))
+def larger_survey(
+    decision: BusinessCase,
+    *,
+    answers_now: int,
+    fixed_cost: float = 0.0,
+    cost_per_answer: float = 0.0,
+    months: float = 0.0,
+    sizes: Sequence[int] = (),
+) -> SampleInformation | str:
+    """Value and cost of more answers, which narrow the linkage, before all programmes are decided on together.
+
+    Parameters
+    ----------
+    decision : BusinessCase
+    answers_now : int
+        Answers behind the linkage.
+    fixed_cost, cost_per_answer : float
+        Before tax, in currency.
+    months : float
+        How long the decision waits.
+    sizes : sequence of int, optional
+        Further answers; by default from 20 to ten times those there are.
+
+    Returns
+    -------
+    SampleInformation or str
+        The reason in words where there is no response or it is certain.
+
+    Raises
+    ------
+    InputError
+        If a number cannot be.
+
+    Notes
+    -----
+    The variance of the linkage is taken to fall as 1 over the number of answers. That is the most that more answers of the same kind can
+    do: what customers who never answer think, and what no answer records, stays as it is.
+    """
+    _refuse(answers_now >= 1, f"answers_now must be a number of answers from 1; got {answers_now!r}.")
+    _refuse(min(fixed_cost, cost_per_answer, months) >= 0, "costs and months must not be below 0.")
+    if decision.response.reason:
+        return decision.response.reason
+    if "linkage" not in decision.inputs.luck:
+        return "the linkage is not uncertain, so more answers have nothing to find out"
+    case, inputs, kept = decision.case, decision.inputs, 1.0 - decision.case.tax_rate
+    whole = present_values(case, decision.response, inputs).whole
+    known = present_values(case, decision.response, Inputs({"linkage": inputs.luck["linkage"]}, inputs.draws)).whole
+    mean = float(whole.mean())
+    slope = float(np.cov(known, whole)[0, 1] / known.var(ddof=1)) if np.ptp(known) > 0.0 else 0.0
+    plan = _Plan(
+        kind="survey",
+        programme=TOTAL,
+        answers=lambda size: size,
+        error=lambda _: math.nan,
+        share=lambda size: size / (answers_now + size),
+        cost=lambda size: kept * (fixed_cost + cost_per_answer * size),
+        power=lambda _: math.nan,
+        waiting=(1.0 + case.annual_discount_rate) ** (-months / 12.0),
+        break_even=math.nan,
+        size_for_power=math.nan,
+        currency=case.currency,
+    )
+    return _sampled(plan, _Prior(mean + slope * (known - known.mean()), mean), sizes, 10 * answers_now)
 
 
-def _spline_fit(values: Floats, known: Floats) -> Floats:
-    """Least-squares cubic spline of each column on the input."""
-    low, high = float(known.min()), float(known.max())
-    if low == high:
-        return np.broadcast_to(values.mean(axis=0), values.shape)
-    scaled = (known - low) / (high - low)
-    inner = np.unique(np.quantile(scaled, np.arange(1, _PIECES) / _PIECES))
-    inner = inner[(inner > 0.0) & (inner < 1.0)]
-    knots = np.concatenate([np.zeros(_DEGREE + 1), inner, np.ones(_DEGREE + 1)])
-    basis = interpolate.BSpline.design_matrix(scaled, knots, _DEGREE)
-    gram, moments = np.asarray((basis.T @ basis).toarray(), dtype=float), np.asarray(basis.T @ values, dtype=float)
-    coefficients = np.linalg.lstsq(gram, moments, rcond=1e-10)[0]
-    return np.asarray(basis @ coefficients)
+class _Plan(NamedTuple):
+    """What a sample of a size brings and costs; functions of the size."""
+
+    kind: str
+    programme: str
+    answers: Callable[[float], float]
+    error: Callable[[float], float]
+    share: Callable[[float], float]
+    cost: Callable[[float], float]
+    power: Callable[[float], float]
+    waiting: float
+    break_even: float
+    size_for_power: float
+    currency: str
+
+
+def _sampled(plan: _Plan, prior: _Prior, sizes: Sequence[int], most: int) -> SampleInformation | str:
+    """The plan at each size, and at the size that is best."""
+    if sizes:
+        _refuse(min(sizes) >= 1, f"sizes must be whole numbers from 1; got {min(sizes)!r}.")
+        shown, tried = sorted(set(sizes)), sorted(set(sizes))
+    elif most < _FEWEST_SAMPLED:
+        return f"fewer than {_FEWEST_SAMPLED} customers an arm could be asked"
+    else:
+        shown, tried = (
+            [int(size) for size in np.unique(np.geomspace(_FEWEST_SAMPLED, most, steps).round())]
+            for steps in (_SIZES, _FINE_SIZES)
+        )
+    rows = [
+        (
+            size,
+            plan.answers(size),
+            plan.error(size),
+            plan.share(size),
+            value := prior.value(plan.share(size), plan.waiting),
+            plan.cost(size),
+            value - plan.cost(size),
+            plan.power(size),
+            plan.currency,
+        )
+        for size in shown
+    ]
+    net = [prior.value(plan.share(size), plan.waiting) - plan.cost(size) for size in tried]
+    best = int(np.argmax(net))
+    worth = net[best] > 0.0
+    return SampleInformation(
+        kind=plan.kind,
+        programme=plan.programme,
+        rows=pd.DataFrame(rows, columns=list(SAMPLE_COLUMNS)),
+        limit=prior.value(1.0, 1.0),
+        break_even=plan.break_even,
+        size_for_power=math.ceil(plan.size_for_power) if math.isfinite(plan.size_for_power) else math.nan,
+        best_size=tried[best] if worth else 0,
+        best_value=net[best] + plan.cost(tried[best]) if worth else 0.0,
+        best_net_value=net[best] if worth else 0.0,
+        decides=bool(prior.means.min() < 0.0 < prior.means.max()),
+        currency=plan.currency,
+    )
+
+
+def _refuse(holds: bool, sentence: str) -> None:
+    if not holds:
+        raise InputError(sentence)

@@ -299,16 +299,18 @@ def variance_shares(decision: BusinessCase) -> pd.DataFrame | str:
     """
     if decision.response.reason:
         return decision.response.reason
-    names = list(decision.inputs.luck)
     case, response = decision.case, decision.response
+    ends = np.array([0.01, 0.99])
+    moved = {name: present_values(case, response, Inputs({name: ends}, 2)).whole for name in decision.inputs.luck}
+    names = [name for name, (low, high) in moved.items() if low != high]
+    if not names:
+        return "nothing that is uncertain moves the net present value"
 
     def whole(lucks: Floats) -> Floats:
         inputs = Inputs({name: lucks[:, at] for at, name in enumerate(names)}, len(lucks))
         return present_values(case, response, inputs).whole
 
     pairs = [(*each.inputs, each.correlation) for each in case.correlations]
-    if not names or float(np.ptp(whole(np.array([np.full(len(names), end) for end in (0.01, 0.99)])))) == 0.0:
-        return "nothing that is uncertain moves the net present value"
     share, alone = shapley_effects(whole, copula(names, pairs), seed=decision.seed)
     owners = [owner_of(name) for name in names]
     frame = pd.DataFrame(
@@ -455,7 +457,8 @@ def _stresses(
     routed = [each for each in case.programmes if each.has_route]
     yield _Stress("as stated", "nothing", "case", case, response)
     if routed:
-        yield _Stress("gain fades faster", "half-life halved", "convention", _each(case, _fading_twice), response)
+        words = f"half-life halved; {NEVER_HALVES_IN_MONTHS:.0f} months where never is stated"
+        yield _Stress("gain fades faster", words, "convention", _each(case, _fading_twice), response)
         observed = observed_half_life_months(response)
         if 0 < observed < math.inf:
             words = f"half-life {observed:.0f} months, as repeated answers say"

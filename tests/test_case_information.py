@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from decisions import APP, BOT, ONE, a_case, a_response
 from scipy import stats
 
 from cxroi.case import BusinessCase, business_case
@@ -27,6 +26,7 @@ from cxroi.case.information import (
 from cxroi.case.inputs import Inputs, draw_inputs
 from cxroi.case.uncertainty import present_values
 from cxroi.errors import InputError
+from tests.decisions import APP, BOT, ONE, a_case, a_response
 
 DRAWS = 100_000
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from decisions import APP, BOT, ONE, QUARTERS, a_case, a_response
 from scipy import special, stats
 
 from cxroi.case import BusinessCase, business_case
@@ -23,6 +22,7 @@ from cxroi.case.uncertainty import (
     tornado,
     variance_shares,
 )
+from tests.decisions import APP, BOT, ONE, QUARTERS, a_case, a_response
 
 
 @pytest.fixture(scope="module")

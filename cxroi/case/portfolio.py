@@ -194,7 +194,7 @@ class Solver:
             self._cut(np.ones(len(options.ids), dtype=bool))
 
     def best(self, limits: Limits) -> Flags:
-        """Set with the largest mean net present value within limits, shape (programmes,); of equal ones the cheapest that is met."""
+        """Set with the largest mean net present value within limits, shape (programmes,)."""
         if len(self.options.ids) > MOST_COUNTED_OUT and self.options.shared:
             self._cut_where_parts_are_chosen(limits)
         for _ in range(_MOST_CUTS):
@@ -222,8 +222,7 @@ class Solver:
         """Best set by the planes so far, or best parts of programmes, and what the planes claim of its shared part."""
         count, spending = len(self.options.ids), self.options.spending
         money = float(spending.sum()) or 1.0
-        tie = 1e-9 * spending.sum(axis=1) / money  # of sets worth the same, the one that spends less
-        goal = -np.concatenate([self._own / self._scale - tie, [1.0]])
+        goal = -np.concatenate([self._own / self._scale, [1.0]])
         rows, most = [], []
         for plane, level in self._cuts.values():
             rows.append(np.concatenate([-plane, [self._scale]]) / self._scale)

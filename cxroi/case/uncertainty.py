@@ -33,7 +33,7 @@ from cxroi.case.flows import (
     score_path_by_quarter,
     stated_benefits_of,
 )
-from cxroi.case.inputs import Inputs, channels, draw_inputs, point_values, ranked_draws
+from cxroi.case.inputs import Inputs, channel_values, channels, draw_inputs, point_values, ranked_draws
 from cxroi.case.overlap import lost_to_the_scale
 from cxroi.case.programme import Case, Programme, ScoreGain
 from cxroi.case.ranges import gain_at
@@ -201,30 +201,17 @@ def _linkage_rows(decision: BusinessCase) -> Iterator[TornadoRow]:
     middle = Inputs({}, 1)
     base = float(present_values(case, response, middle).whole[0])
     ranked = ranked_draws(case, response)
-    draw = ranked[min(len(ranked) // 2, len(ranked) - 1)]
+    draw = ranked[len(ranked) // 2]
     width = response.score_range[1] - response.score_range[0]
-    for name in channels(response):
-        alone = _only_channel(response, name)
-        worth = np.zeros(len(ranked))
-        for each in case.programmes:
-            if each.has_route:
-                gain = float(np.clip(gain_at(each, np.full(1, 0.5))[0], -width, width))
-                worth += gain * (1.0 - case.tax_rate) * point_values(case, alone, each)
-        low, high = (float(end) for end in np.quantile(worth, [LOW_END, HIGH_END]))
-        rest = base - float(worth[draw])
+    worth = {name: np.zeros(len(ranked)) for name in channels(response)}
+    for each in case.programmes:
+        gain = float(np.clip(gain_at(each, np.full(1, 0.5))[0], -width, width)) if each.has_route else 0.0
+        for name, values in channel_values(case, response, each).items() if gain else ():
+            worth[name] += gain * (1.0 - case.tax_rate) * values
+    for name, values in worth.items():
+        low, high = (float(end) for end in np.quantile(values, [LOW_END, HIGH_END]))
+        rest = base - float(values[draw])
         yield TOTAL, f"linkage: {name}", "uncertain", low, high, case.currency, low + rest, base, high + rest
-
-
-def _only_channel(response: MarginResponse, name: str) -> MarginResponse:
-    """The response with all channels but one silent."""
-    silent, known = np.zeros_like(response.baseline), channels(response)
-    return replace(
-        response,
-        through_retention=known[name] if name == "retention" else silent,
-        through_spend=known[name] if name == "spend" else silent,
-        through_referrals=known[name] if name == "referrals" else None,
-        through_service=known[name] if name == "service_cost" else None,
-    )
 
 
 def _input_rows(decision: BusinessCase) -> Iterator[TornadoRow]:

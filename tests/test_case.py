@@ -546,6 +546,8 @@ def test_a_gain_is_cut_to_the_observed_scores() -> None:
 def test_tornado_moves_one_input_at_a_time() -> None:
     result = business_case(response(), several(), seed=1, draws=500)
     frame = result.tornado()
+    assert set(frame.loc[frame["kind"] == "sensitivity", "input"]) == {"annual_discount_rate", "margin", "costs"}
+    frame = frame[frame["kind"] == "uncertain"]
     assert set(frame["input"]) == {"linkage: retention", "linkage: spend", "score_gain"}
     assert frame["swing"].is_monotonic_decreasing
     assert (frame["npv_median"] == frame["npv_median"].iloc[0]).all()
@@ -556,7 +558,7 @@ def test_tornado_moves_one_input_at_a_time() -> None:
 
 def test_certain_inputs_have_no_bar() -> None:
     frame = business_case(response(), a_case(score_gain=0.3), seed=1, draws=200).tornado()
-    assert set(frame["input"]) == {"linkage: retention", "linkage: spend"}
+    assert set(frame.loc[frame["kind"] == "uncertain", "input"]) == {"linkage: retention", "linkage: spend"}
 
 
 def test_cash_flows_end_in_the_value() -> None:

@@ -14,15 +14,15 @@ from cxroi.case.checks import COLUMNS as CHECK_COLUMNS
 from cxroi.case.checks import case_checks, observed_half_life_months
 from cxroi.case.costing import capitalised, category_sensitivity
 from cxroi.case.flows import Floats, discount_factors, quarters_of
-from cxroi.case.forecast import TOTAL, Forecast, Scenario, forecasts_of, scenario_of
-from cxroi.case.inputs import Inputs, channel_values, draw_inputs
+from cxroi.case.forecast import Forecast, Scenario, forecasts_of, scenario_of
+from cxroi.case.inputs import Inputs, draw_inputs
 from cxroi.case.ledger import benefit_map, ledger
 from cxroi.case.measures import HIGH, LOW, MEDIAN, Cells, base_cells, net_flows, one_cell, told
 from cxroi.case.programme import Case
 from cxroi.case.quadrants import quadrants
-from cxroi.case.ranges import gain_at
 from cxroi.case.register import register
 from cxroi.case.terms import CATEGORIES, LADDER
+from cxroi.case.uncertainty import tornado
 from cxroi.errors import InputError, InvalidCase
 from cxroi.value.response import MarginResponse
 
@@ -215,13 +215,8 @@ class BusinessCase:
         return category_sensitivity(self.case, self.forecasts)
 
     def tornado(self) -> pd.DataFrame:
-        """Net present value with each uncertain input at its 10 and 90 %, the others at their medians.
-
-        Columns: ``programme`` (whose input it is; ``total`` for the linkage), ``input``, ``value_low``, ``value_high``,
-        ``unit`` of these, ``npv_low``, ``npv_median``, ``npv_high``, ``swing`` (its absolute effect), in currency, the
-        widest first. Inputs that are stated as certain have no row.
-        """
-        return _tornado(self)
+        """Net present value with each input at its 10 and 90 %, the others at their medians; see ``uncertainty.tornado``."""
+        return tornado(self)
 
 
 def faded_as_observed(decision: BusinessCase, *, seed: int, draws: int = 10_000) -> BusinessCase | None:
@@ -365,39 +360,3 @@ def _monthly_quantiles(draws: Floats) -> Floats:
     if not len(draws):
         return np.full((3, draws.shape[1]), np.nan)
     return np.asarray(np.quantile(draws, [LOW, MEDIAN, HIGH], axis=0, method="inverted_cdf"))
-
-
-def _tornado(result: BusinessCase) -> pd.DataFrame:
-    """See `BusinessCase.tornado`."""
-    columns = ["programme", "input", "value_low", "value_high", "unit", "npv_low", "npv_median", "npv_high", "swing"]
-    case, response = result.case, result.response
-    if response.reason:
-        return pd.DataFrame(columns=columns)
-    cost = float(np.median(result.whole.measures["pv_cost"]))
-    low, median, high = (_gains_at(case, response, share) for share in (0.1, 0.5, 0.9))
-    kept = 1.0 - case.tax_rate
-    by_programme = [channel_values(case, response, each) for each in case.programmes]
-    by_channel = {name: kept * np.stack([each[name] for each in by_programme], axis=1) for name in by_programme[0]}
-    worth = np.sum([channel @ median for channel in by_channel.values()], axis=0)
-    middle = np.argsort(worth, kind="stable")[(len(worth) - 1) // 2]
-    points = np.sum([channel[middle] for channel in by_channel.values()], axis=0)
-    rows: list[tuple[str, str, float, float, str, float, float, float]] = []
-    for name, channel in by_channel.items():
-        values = channel @ median
-        ends = [float(end) for end in np.quantile(values, [0.1, 0.9])]
-        rest = float(worth[middle] - values[middle]) - cost
-        npvs = (ends[0] + rest, worth[middle] - cost, ends[1] + rest)
-        rows.append((TOTAL, f"linkage: {name}", *ends, case.currency, *npvs))
-    for at, each in enumerate(case.programmes):
-        ends = [float(worth[middle] + (end[at] - median[at]) * points[at]) - cost for end in (low, high)]
-        rows.append((each.id, "score_gain", low[at], high[at], "points", ends[0], worth[middle] - cost, ends[1]))
-    frame = pd.DataFrame([(*row, abs(row[7] - row[5])) for row in rows], columns=columns)
-    frame = frame[frame["value_low"] != frame["value_high"]]
-    return frame.sort_values(["swing", "programme", "input"], ascending=[False, True, True]).reset_index(drop=True)
-
-
-def _gains_at(case: Case, response: MarginResponse, share: float) -> Floats:
-    """Score gain of each programme at a probability, within the width of the observed scores, shape (programmes,)."""
-    width = response.score_range[1] - response.score_range[0]
-    gains = [float(gain_at(each, np.array([share]))[0]) for each in case.programmes]
-    return np.asarray(np.clip(gains, -width, width))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from cxroi.case.correlation import orders
 from cxroi.case.flows import Floats, by_quarter, month_weights, quarters_of, score_path_by_quarter
 from cxroi.case.programme import Case, Programme
 from cxroi.errors import InputError
@@ -62,7 +63,7 @@ def uncertain_inputs_of(case: Case, response: MarginResponse) -> tuple[str, ...]
 
 
 def draw_inputs(case: Case, response: MarginResponse, *, seed: int, draws: int) -> Inputs:
-    """Uniform draws of every uncertain input, independent of each other.
+    """Uniform draws of every uncertain input, independent of each other but for the correlations that the case states.
 
     Parameters
     ----------
@@ -75,9 +76,11 @@ def draw_inputs(case: Case, response: MarginResponse, *, seed: int, draws: int) 
     -------
     Inputs
         The draws of an input depend on the seed and on its name only: neither the order of the programmes nor what else
-        is in the case changes them.
+        is in the case changes them; a correlation changes only the places at which they stand.
     """
-    return Inputs({name: _stream(seed, name).random(draws) for name in uncertain_inputs_of(case, response)}, draws)
+    luck = {name: _stream(seed, name).random(draws) for name in uncertain_inputs_of(case, response)}
+    pairs = [(*each.inputs, each.correlation) for each in case.correlations]
+    return Inputs(luck | {name: luck[name][order] for name, order in orders(luck, pairs).items()}, draws)
 
 
 def ranked_draws(case: Case, response: MarginResponse) -> NDArray[np.int64]:

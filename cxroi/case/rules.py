@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeGuard, get_args
 
+from cxroi.case.correlation import Pair, correlation_faults
 from cxroi.case.terms import BENEFITS, CATEGORIES, LADDER, BusinessModel, Discipline
 
 RULES: dict[str, tuple[str, str]] = {
@@ -118,8 +119,12 @@ def faults_across(raw: Mapping[str, Any]) -> Iterator[str]:
         yield f"programmes must have different ids; {shown(name)} stands more than once. Rename one."
     yield from _budget_faults(raw)
     known = uncertain_inputs(str(name) for name in ids if name is not None)
-    for at, entry in _entries(raw.get("correlations")):
+    correlations = _entries(raw.get("correlations"))
+    for at, entry in correlations:
         yield from _correlation_faults(f"correlations[{at}]", entry, known)
+    pairs = [pair for _, entry in correlations if (pair := _pair(entry))]
+    if len(pairs) == len(correlations):
+        yield from correlation_faults(pairs)
 
 
 def uncertain_inputs(ids: Iterable[str]) -> tuple[str, ...]:
@@ -186,6 +191,16 @@ def _correlation_faults(path: str, entry: Mapping[str, Any], known: Sequence[str
             yield f"{path}.inputs must name uncertain inputs; got {shown(name)}. Known here: {', '.join(known)}."
     if len(inputs) == 2 and inputs[0] == inputs[1]:
         yield f"{path}.inputs must name two different inputs; got {shown(inputs[0])} twice. Name another one."
+
+
+def _pair(entry: Mapping[str, Any]) -> Pair | None:
+    """Two different inputs and their correlation, where the entry states them."""
+    inputs, correlation = entry.get("inputs"), entry.get("correlation")
+    if not isinstance(inputs, (list, tuple)) or len(inputs) != 2 or inputs[0] == inputs[1]:
+        return None
+    if not all(isinstance(name, str) for name in inputs) or not _number(correlation) or not -1 < correlation < 1:
+        return None
+    return inputs[0], inputs[1], float(correlation)
 
 
 def _currency_faults(path: str, entry: Mapping[str, Any], raw: Mapping[str, Any]) -> Iterator[str]:

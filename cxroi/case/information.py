@@ -1,0 +1,549 @@
+"""What it would be worth to know more before deciding: everything, one input, or what a pilot or a larger survey can tell.
+
+Values are draws of net present value, a column for each thing that can be decided; the best column on average is what is done without
+knowing more.
+
+*Sources*: Raiffa & Schlaifer (1961), Applied Statistical Decision Theory, ch. 4–5; Strong, Oakley & Brennan (2014), Medical Decision Making
+34:311 (one input by regression on the draws); Jalal & Alarid-Escudero (2018), Medical Decision Making 38:174 (a sample, normal
+approximation).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import interpolate, special
+
+from cxroi.case.inputs import Inputs
+from cxroi.case.ranges import gain_at
+from cxroi.case.uncertainty import TOTAL, PresentValues, owner_of, present_values
+from cxroi.errors import InputError
+
+if TYPE_CHECKING:
+    from cxroi.case.business_case import BusinessCase
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+Row = tuple[str, str, str, float, float, float]
+
+COLUMNS = ("decided", "programme", "input", "value", "std_error", "share", "unit")
+SAMPLE_COLUMNS = ("size", "answers", "std_error", "share_known", "value", "cost", "net_value", "power", "unit")
+TOGETHER, EACH = "together", "each"
+EVERYTHING = "everything"
+
+_PIECES = 5
+_STEPS = 1_024
+_DEGREE = 3
+_SIZES, _FINE_SIZES = 24, 400
+_FEWEST_SAMPLED = 20
+_SURE, _POWERED = float(special.ndtri(0.975)), float(special.ndtri(0.8))
+
+
+class Worth(NamedTuple):
+    """Expected value of knowing something, in the unit of the values, with its Monte Carlo error."""
+
+    value: float
+    std_error: float
+
+
+def perfect_information(values: Floats) -> Worth:
+    """Expected value of knowing everything before deciding (EVPI).
+
+    Parameters
+    ----------
+    values : ndarray, shape (draws, options)
+        Net present value of each option; the option of doing nothing is a column of zeros.
+
+    Examples
+    --------
+    >>> perfect_information(np.array([[-2.0, 0.0], [4.0, 0.0]])).value
+    1.0
+    """
+    return _worth(values, values)
+
+
+def partial_information(values: Floats, known: Floats) -> Worth:
+    """Expected value of knowing one input before deciding (EVPPI).
+
+    Parameters
+    ----------
+    values : ndarray, shape (draws, options)
+        Net present value of each option.
+    known : ndarray, shape (draws,) or (draws, options)
+        The input; with several columns, what it means for each option.
+
+    Notes
+    -----
+    The mean of each option given the input is a cubic spline in the input with knots at its quantiles (five pieces), fitted to the same
+    draws by least squares. Fitting makes the value a little too large, by about the noise of eight coefficients.
+    """
+    return _worth(values, conditional_mean(values, known))
+
+
+def conditional_mean(values: Floats, known: Floats) -> Floats:
+    """Mean of each column of ``values`` given the input, by a cubic spline, shape (draws, options)."""
+    if known.ndim == 1:
+        return _spline_fit(values, known)
+    parts = [_spline_fit(values[:, [at]], known[:, at]) for at in range(values.shape[1])]
+    return np.concatenate(parts, axis=1)
+
+
+def shrunk(known: Floats, share: float) -> Floats:
+    """Means of an input that a sample may lead to, when it takes away ``share`` of the input's variance.
+
+    Each draw is pulled to the mean by √share: exact where the input is normal.
+    """
+    mean = known.mean(axis=0)
+    return np.asarray(mean + math.sqrt(share) * (known - mean))
+
+
+def unit_normal_loss(mean: float, std: float) -> float:
+    """E max(X, 0) − max(E X, 0) for X ~ N(mean, std²): the value of knowing X before taking or leaving it.
+
+    >>> round(unit_normal_loss(0.0, 1.0), 6) == round(1 / math.sqrt(2 * math.pi), 6)
+    True
+    """
+    if std == 0.0:
+        return 0.0
+    distance = abs(mean) / std
+    density = math.exp(-0.5 * distance * distance) / math.sqrt(2.0 * math.pi)
+    return std * (density - distance * float(special.ndtr(-distance)))
+
+
+def _worth(values: Floats, means: Floats) -> Worth:
+    """Gain of choosing by ``means`` in each draw over one choice for all draws."""
+    now = int(np.argmax(values.mean(axis=0)))
+    value = float(means.max(axis=1).mean() - means.mean(axis=0).max())
+    then = np.argmax(means, axis=1)
+    gained = np.take_along_axis(values, then[:, None], axis=1)[:, 0] - values[:, now]
+    return Worth(max(value, 0.0), float(gained.std(ddof=1) / math.sqrt(len(values))))
+
+
+def _spline_fit(values: Floats, known: Floats, weights: Floats | None = None) -> Floats:
+    """Least-squares cubic spline of each column on the input, shape of ``values``."""
+    low, high = float(known.min()), float(known.max())
+    if low == high:
+        return np.asarray(np.broadcast_to(np.average(values, axis=0, weights=weights), values.shape))
+    scaled = (known - low) / (high - low)
+    inner = np.unique(np.quantile(scaled, np.arange(1, _PIECES) / _PIECES))
+    inner = inner[(inner > 0.0) & (inner < 1.0)]
+    knots = np.concatenate([np.zeros(_DEGREE + 1), inner, np.ones(_DEGREE + 1)])
+    basis = np.asarray(interpolate.BSpline.design_matrix(scaled, knots, _DEGREE).toarray())
+    weighted = basis if weights is None else basis * weights[:, None]
+    gram, moments = basis.T @ weighted, weighted.T @ values
+    coefficients = np.linalg.lstsq(gram, moments, rcond=1e-10)[0]
+    return np.asarray(basis @ coefficients)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Information:
+    """What it is worth to know more before deciding.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        ``decided, programme, input, value, std_error, share, unit``, the most valuable first within a way of deciding. ``decided`` is
+        ``together`` (all programmes with a route, or none) or ``each`` (every programme by itself, cost plays too). ``input`` is
+        ``everything`` (EVPI) or a named input (EVPPI); ``share`` is its part of the former. Values of single inputs do not add up.
+    npv : float
+        Mean net present value of what is done without knowing more (together), in currency; 0 where that is nothing.
+    """
+
+    rows: pd.DataFrame
+    npv: float
+    currency: str
+    draws: int
+
+    def __repr__(self) -> str:
+        return str(self.rows.to_string(index=False))
+
+    def tidy(self) -> pd.DataFrame:
+        """A row per way of deciding and input."""
+        return self.rows
+
+    def glance(self) -> pd.DataFrame:
+        """One row: worth of knowing everything, the input to find out first and its worth, deciding on all together."""
+        rows = self.rows[self.rows["decided"] == TOGETHER]
+        everything = rows[rows["input"] == EVERYTHING].iloc[0]
+        single = rows[rows["input"] != EVERYTHING]
+        first = single.iloc[0] if len(single) else everything
+        row = {
+            "evpi": everything["value"],
+            "programme": first["programme"],
+            "first": first["input"],
+            "evppi": first["value"],
+            "share": first["share"],
+            "npv": self.npv,
+            "currency": self.currency,
+            "draws": self.draws,
+        }
+        return pd.DataFrame([row])
+
+
+def value_of_information(decision: BusinessCase) -> Information | str:
+    """What it is worth to know everything, or one input, before deciding on a case.
+
+    Parameters
+    ----------
+    decision : BusinessCase
+
+    Returns
+    -------
+    Information or str
+        The reason in words where there is no response.
+
+    Notes
+    -----
+    What an input means for an option is the option's net present value with all other inputs at their medians; for the linkage that is
+    one number a draw although it has many coefficients. The mean of net present value given that number is estimated as in
+    `partial_information`.
+    """
+    if decision.response.reason:
+        return decision.response.reason
+    case = decision.case
+    found = present_values(case, decision.response, decision.inputs)
+    known = {name: _meaning(decision, name) for name in decision.inputs.luck}
+    rows = _rows(
+        TOGETHER, found.whole[:, None], {name: (at, each.whole[:, None]) for name, (at, each) in known.items()}
+    )
+    if len(case.programmes) > 1:
+        rows += _rows(EACH, found.npv, {name: (at, each.npv) for name, (at, each) in known.items()})
+    frame = pd.DataFrame([(*row, case.currency) for row in rows], columns=list(COLUMNS))
+    return Information(frame, max(float(found.whole.mean()), 0.0), case.currency, decision.draws)
+
+
+def _meaning(decision: BusinessCase, name: str) -> tuple[Places, PresentValues]:
+    """Values at a grid of an input's probabilities, all others at their medians, and the place of each draw on that grid."""
+    steps = len(decision.response.baseline) if name == "linkage" else _STEPS
+    grid = (np.arange(steps) + 0.5) / steps
+    found = present_values(decision.case, decision.response, Inputs({name: grid}, steps))
+    return np.minimum((decision.inputs.luck[name] * steps).astype(np.int64), steps - 1), found
+
+
+def _rows(decided: str, npv: Floats, known: Mapping[str, tuple[Places, Floats]]) -> list[Row]:
+    """Worth of everything and of each input where each column of ``npv`` is taken or left by itself."""
+    everything = _taken_or_left(npv, npv)
+    rows = []
+    for name, (places, meaning) in known.items():
+        means = np.broadcast_to(npv.mean(axis=0), npv.shape).copy()
+        for at in np.flatnonzero(np.ptp(meaning, axis=0) > 0.0):
+            means[:, at] = _mean_by_place(npv[:, at], places, meaning[:, at])[places]
+        worth = _taken_or_left(npv, means)
+        share = worth.value / everything.value if everything.value else 0.0
+        rows.append((decided, *owner_of(name), worth.value, worth.std_error, share))
+    rows.sort(key=lambda row: -row[3])
+    return [(decided, TOTAL, EVERYTHING, everything.value, everything.std_error, 1.0), *rows]
+
+
+def _mean_by_place(values: Floats, places: Places, meaning: Floats) -> Floats:
+    """Mean of the values at each place of a grid, by a spline in what the place means, shape (places,)."""
+    counts = np.bincount(places, minlength=len(meaning)).astype(float)
+    sums = np.bincount(places, weights=values, minlength=len(meaning))
+    means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
+    return _spline_fit(means[:, None], meaning, counts)[:, 0]
+
+
+def _taken_or_left(npv: Floats, means: Floats) -> Worth:
+    """Worth of knowing the means before each column is taken or left, summed over the columns."""
+    now = npv.mean(axis=0) > 0.0
+    then = means > 0.0
+    changed = (then != now).any(axis=0)
+    value = np.maximum(means, 0.0).mean(axis=0) - np.maximum(npv.mean(axis=0), 0.0)
+    gained = (npv * (then.astype(float) - now)).sum(axis=1)
+    return Worth(max(float(value[changed].sum()), 0.0), float(gained.std(ddof=1) / math.sqrt(len(npv))))
+
+
+# -------------------------------------------------------------------------------------------------------------- samples
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SampleInformation:
+    """What a pilot or a larger survey is worth before deciding, against its cost, by size.
+
+    Attributes
+    ----------
+    kind : str
+        ``pilot`` (two arms; its size is customers an arm) or ``survey`` (more answers; its size is answers).
+    programme : str
+        Id, or ``total`` for a survey.
+    rows : DataFrame
+        ``size, answers, std_error`` (points; of a pilot), ``share_known`` (of the variance before), ``value`` (expected value of sample
+        information), ``cost``, ``net_value, power`` (to tell the break-even gain from none), ``unit``. Amounts after tax, in currency.
+    limit : float
+        What knowing it exactly would be worth: no sample is worth more.
+    break_even : float
+        Gain in points at which the programme pays; NaN for a survey, or where no gain does.
+    size_for_power : float
+        Customers an arm to tell the break-even gain from none with a power of 80 % (two-sided, 5 %); NaN where it is not defined.
+    best_size : int
+        Size with the largest net value; 0 where none is worth its cost.
+    best_value, best_net_value : float
+        Value and net value at that size; 0 where it is 0.
+    decides : bool
+        Whether any result could change what is done.
+    """
+
+    kind: str
+    programme: str
+    rows: pd.DataFrame
+    limit: float
+    break_even: float
+    size_for_power: float
+    best_size: int
+    best_value: float
+    best_net_value: float
+    decides: bool
+    currency: str
+
+    def __repr__(self) -> str:
+        return str(self.rows.to_string(index=False))
+
+    def tidy(self) -> pd.DataFrame:
+        """A row per size."""
+        return self.rows
+
+    def glance(self) -> pd.DataFrame:
+        """One row: the best size, its value and net value, the limit, break-even gain and size for a power of 80 %."""
+        names = (
+            "kind",
+            "programme",
+            "best_size",
+            "best_value",
+            "best_net_value",
+            "limit",
+            "break_even",
+            "size_for_power",
+        )
+        return pd.DataFrame([{name: getattr(self, name) for name in (*names, "decides", "currency")}])
+
+
+class _Prior(NamedTuple):
+    """What is known before a sample: net present value given the unknown, draw by draw, and its mean."""
+
+    means: Floats
+    mean: float
+
+    def value(self, share: float, waiting: float) -> float:
+        """Expected value of a sample that takes away a share of the variance; ``waiting`` discounts what comes after it."""
+        then = waiting * np.maximum(shrunk(self.means, share), 0.0).mean()
+        return float(then) - max(self.mean, 0.0)
+
+
+def pilot(
+    decision: BusinessCase,
+    programme: str,
+    *,
+    answer_std: float,
+    response_rate: float,
+    fixed_cost: float = 0.0,
+    cost_per_customer: float = 0.0,
+    months: float = 0.0,
+    sizes: Sequence[int] = (),
+) -> SampleInformation | str:
+    """Value and cost of a pilot by lot that measures a programme's gain in two arms before it is decided on.
+
+    Parameters
+    ----------
+    decision : BusinessCase
+    programme : str
+        Its id.
+    answer_std : float
+        Standard deviation of single answers, in points.
+    response_rate : float
+        Share of the customers of either arm who answer.
+    fixed_cost, cost_per_customer : float
+        Before tax, in currency; per customer of the treated arm.
+    months : float
+        How long the decision waits; everything after it is discounted by as much, the horizon moving along.
+    sizes : sequence of int, optional
+        Customers an arm; by default from 20 to half of those whom the programme reaches.
+
+    Returns
+    -------
+    SampleInformation or str
+        The reason in words where there is no response, no route, or the gain is stated as certain.
+
+    Raises
+    ------
+    InputError
+        If the programme is unknown or a number cannot be.
+
+    Notes
+    -----
+    The difference of the arms has the standard error answer_std·√(2/answers an arm). With the variance of the stated gain that gives the
+    share of it which the pilot takes away; the mean of net present value after the pilot is spread accordingly (normal approximation).
+    """
+    known = {each.id: each for each in decision.case.programmes}
+    if programme not in known:
+        raise InputError(f"programme must be one of {', '.join(known)}; got {programme!r}.")
+    _refuse(answer_std > 0, f"answer_std must be points above 0; got {answer_std!r}. Take that of the data's answers.")
+    _refuse(0 < response_rate <= 1, f"response_rate must be a share above 0 and up to 1; got {response_rate!r}.")
+    _refuse(min(fixed_cost, cost_per_customer, months) >= 0, "costs and months must not be below 0.")
+    stated = known[programme]
+    if decision.response.reason:
+        return decision.response.reason
+    if not stated.has_route or f"score_gain.{programme}" not in decision.inputs.luck:
+        return f"the gain of {programme} is not uncertain, so a pilot has nothing to find out"
+    at = [each.id for each in decision.case.programmes].index(programme)
+    width = decision.response.score_range[1] - decision.response.score_range[0]
+    gain = np.clip(gain_at(stated, decision.inputs.luck[f"score_gain.{programme}"]), -width, width)
+    npv = present_values(decision.case, decision.response, decision.inputs).npv[:, at]
+    slope = float(np.cov(gain, npv)[0, 1] / gain.var(ddof=1))
+    mean, middle = float(npv.mean()), float(gain.mean())
+    break_even = middle - mean / slope if slope > 0.0 and middle > mean / slope else math.nan
+    variance, kept = float(gain.var()), 1.0 - decision.case.tax_rate
+
+    def error(size: float) -> float:
+        return answer_std * math.sqrt(2.0 / (size * response_rate))
+
+    plan = _Plan(
+        kind="pilot",
+        programme=programme,
+        answers=lambda size: 2.0 * size * response_rate,
+        error=error,
+        share=lambda size: variance / (variance + error(size) ** 2),
+        cost=lambda size: kept * (fixed_cost + cost_per_customer * size),
+        power=lambda size: float(special.ndtr(break_even / error(size) - _SURE)),
+        waiting=(1.0 + decision.case.annual_discount_rate) ** (-months / 12.0),
+        break_even=break_even,
+        size_for_power=2.0 / response_rate * ((_SURE + _POWERED) * answer_std / break_even) ** 2,
+        currency=decision.case.currency,
+    )
+    most = int(decision.response.customers * stated.reach / 2.0)
+    return _sampled(plan, _Prior(mean + slope * (gain - middle), mean), sizes, most)
+
+
+def larger_survey(
+    decision: BusinessCase,
+    *,
+    answers_now: int,
+    fixed_cost: float = 0.0,
+    cost_per_answer: float = 0.0,
+    months: float = 0.0,
+    sizes: Sequence[int] = (),
+) -> SampleInformation | str:
+    """Value and cost of more answers, which narrow the linkage, before all programmes are decided on together.
+
+    Parameters
+    ----------
+    decision : BusinessCase
+    answers_now : int
+        Answers behind the linkage.
+    fixed_cost, cost_per_answer : float
+        Before tax, in currency.
+    months : float
+        How long the decision waits.
+    sizes : sequence of int, optional
+        Further answers; by default from 20 to ten times those there are.
+
+    Returns
+    -------
+    SampleInformation or str
+        The reason in words where there is no response or it is certain.
+
+    Raises
+    ------
+    InputError
+        If a number cannot be.
+
+    Notes
+    -----
+    The variance of the linkage is taken to fall as 1 over the number of answers. That is the most that more answers of the same kind can
+    do: what customers who never answer think, and what no answer records, stays as it is.
+    """
+    _refuse(answers_now >= 1, f"answers_now must be a number of answers from 1; got {answers_now!r}.")
+    _refuse(min(fixed_cost, cost_per_answer, months) >= 0, "costs and months must not be below 0.")
+    if decision.response.reason:
+        return decision.response.reason
+    if "linkage" not in decision.inputs.luck:
+        return "the linkage is not uncertain, so more answers have nothing to find out"
+    case, inputs, kept = decision.case, decision.inputs, 1.0 - decision.case.tax_rate
+    whole = present_values(case, decision.response, inputs).whole
+    known = present_values(case, decision.response, Inputs({"linkage": inputs.luck["linkage"]}, inputs.draws)).whole
+    mean = float(whole.mean())
+    slope = float(np.cov(known, whole)[0, 1] / known.var(ddof=1)) if np.ptp(known) > 0.0 else 0.0
+    plan = _Plan(
+        kind="survey",
+        programme=TOTAL,
+        answers=lambda size: size,
+        error=lambda _: math.nan,
+        share=lambda size: size / (answers_now + size),
+        cost=lambda size: kept * (fixed_cost + cost_per_answer * size),
+        power=lambda _: math.nan,
+        waiting=(1.0 + case.annual_discount_rate) ** (-months / 12.0),
+        break_even=math.nan,
+        size_for_power=math.nan,
+        currency=case.currency,
+    )
+    return _sampled(plan, _Prior(mean + slope * (known - known.mean()), mean), sizes, 10 * answers_now)
+
+
+class _Plan(NamedTuple):
+    """What a sample of a size brings and costs; functions of the size."""
+
+    kind: str
+    programme: str
+    answers: Callable[[float], float]
+    error: Callable[[float], float]
+    share: Callable[[float], float]
+    cost: Callable[[float], float]
+    power: Callable[[float], float]
+    waiting: float
+    break_even: float
+    size_for_power: float
+    currency: str
+
+
+def _sampled(plan: _Plan, prior: _Prior, sizes: Sequence[int], most: int) -> SampleInformation | str:
+    """The plan at each size, and at the size that is best."""
+    if sizes:
+        _refuse(min(sizes) >= 1, f"sizes must be whole numbers from 1; got {min(sizes)!r}.")
+        shown, tried = sorted(set(sizes)), sorted(set(sizes))
+    elif most < _FEWEST_SAMPLED:
+        return f"fewer than {_FEWEST_SAMPLED} customers an arm could be asked"
+    else:
+        shown, tried = (
+            [int(size) for size in np.unique(np.geomspace(_FEWEST_SAMPLED, most, steps).round())]
+            for steps in (_SIZES, _FINE_SIZES)
+        )
+    rows = [
+        (
+            size,
+            plan.answers(size),
+            plan.error(size),
+            plan.share(size),
+            value := prior.value(plan.share(size), plan.waiting),
+            plan.cost(size),
+            value - plan.cost(size),
+            plan.power(size),
+            plan.currency,
+        )
+        for size in shown
+    ]
+    net = [prior.value(plan.share(size), plan.waiting) - plan.cost(size) for size in tried]
+    best = int(np.argmax(net))
+    worth = net[best] > 0.0
+    return SampleInformation(
+        kind=plan.kind,
+        programme=plan.programme,
+        rows=pd.DataFrame(rows, columns=list(SAMPLE_COLUMNS)),
+        limit=prior.value(1.0, 1.0),
+        break_even=plan.break_even,
+        size_for_power=math.ceil(plan.size_for_power) if math.isfinite(plan.size_for_power) else math.nan,
+        best_size=tried[best] if worth else 0,
+        best_value=net[best] + plan.cost(tried[best]) if worth else 0.0,
+        best_net_value=net[best] if worth else 0.0,
+        decides=bool(prior.means.min() < 0.0 < prior.means.max()),
+        currency=plan.currency,
+    )
+
+
+def _refuse(holds: bool, sentence: str) -> None:
+    if not holds:
+        raise InputError(sentence)

@@ -1,0 +1,269 @@
+"""Value of information: closed forms, brute-force nested simulation, and pilots whose value is known."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from cxroi.case import BusinessCase, business_case
+from cxroi.case.information import (
+    Information,
+    SampleInformation,
+    larger_survey,
+    partial_information,
+    perfect_information,
+    pilot,
+    shrunk,
+    unit_normal_loss,
+    value_of_information,
+)
+from cxroi.case.inputs import Inputs, draw_inputs
+from cxroi.case.uncertainty import present_values
+from cxroi.errors import InputError
+from tests.decisions import APP, BOT, ONE, a_case, a_response
+
+DRAWS = 100_000
+
+
+@pytest.fixture(scope="module")
+def decision() -> BusinessCase:
+    """A case on the edge: two programmes that may or may not pay, and a cost play."""
+    dear = [{"category": 2, "month": 0, "amount": 9e9, "overrun": {"low": 0, "mode": 0.2, "high": 0.6}}]
+    case = a_case(ONE | {"costs": dear}, APP | {"costs": [{"category": 3, "month": 0, "amount": 7e9}]}, BOT)
+    result = business_case(a_response(), case, seed=1, draws=1_000)
+    return replace(result, inputs=draw_inputs(case, result.response, seed=1, draws=DRAWS), draws=DRAWS)
+
+
+@pytest.fixture(scope="module")
+def found(decision: BusinessCase) -> Information:
+    result = value_of_information(decision)
+    assert isinstance(result, Information)
+    return result
+
+
+def worth(found: Information, decided: str, programme: str, name: str) -> pd.Series[float]:
+    rows = found.tidy()
+    kept = rows[(rows["decided"] == decided) & (rows["programme"] == programme) & (rows["input"] == name)]
+    assert len(kept) == 1
+    return kept.iloc[0]
+
+
+def a_pilot(decision: BusinessCase, programme: str = "one", **terms: float) -> SampleInformation:
+    result = pilot(decision, programme, **({"answer_std": 2.0, "response_rate": 0.3} | terms))  # type: ignore[arg-type]
+    assert isinstance(result, SampleInformation), result
+    return result
+
+
+# ---------------------------------------------------------------- closed forms
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (0.5, 1.0), (-1.0, 2.0), (2.0, 0.7)])
+def test_knowing_a_normal_value_is_worth_the_unit_normal_loss(mean: float, std: float) -> None:
+    draws = np.random.default_rng(1).normal(mean, std, DRAWS)
+    values = np.stack([draws, np.zeros(DRAWS)], axis=1)
+    exact = std * (stats.norm.pdf(mean / std) - abs(mean) / std * stats.norm.cdf(-abs(mean) / std))
+    assert unit_normal_loss(mean, std) == pytest.approx(exact, rel=1e-12)
+    reached = perfect_information(values)
+    assert reached.value == pytest.approx(exact, abs=4 * reached.std_error)
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.5, 1.0])
+def test_knowing_one_normal_part_is_worth_the_loss_of_that_part(mean: float) -> None:
+    rng = np.random.default_rng(2)
+    known, rest = rng.normal(size=(2, DRAWS))
+    values = np.stack([mean + 0.6 * known + 0.8 * rest, np.zeros(DRAWS)], axis=1)
+    reached = partial_information(values, known)
+    assert reached.value == pytest.approx(unit_normal_loss(mean, 0.6), abs=4 * reached.std_error)
+    assert partial_information(values, np.ones(DRAWS)).value == 0.0
+
+
+def test_a_sample_that_takes_all_variance_is_knowing_exactly() -> None:
+    draws = np.random.default_rng(3).gamma(2.0, size=1_000)
+    assert shrunk(draws, 1.0) == pytest.approx(draws, rel=1e-12)
+    assert np.ptp(shrunk(draws, 0.0)) == 0.0
+    assert shrunk(draws, 0.25).var() == pytest.approx(0.25 * draws.var(), rel=1e-12)
+
+
+# ---------------------------------------------------------------- a case
+
+
+def test_each_input_is_worth_what_nested_simulation_says(decision: BusinessCase, found: Information) -> None:
+    """For 200 values of the input, the mean over 2,000 draws of all the others; an input known is decided on in each."""
+    luck = {name: draws[:2_000] for name, draws in decision.inputs.luck.items()}
+    outer = (np.arange(200) + 0.5) / 200
+    for name in ("linkage", "score_gain.one", "score_gain.app", "overrun.one"):
+        together, each = [], []
+        for probability in outer:
+            held = Inputs(luck, 2_000).held({name: float(probability)})
+            values = present_values(decision.case, decision.response, held)
+            together.append(values.whole.mean())
+            each.append(values.npv.mean(axis=0))
+        nested = [
+            np.maximum(means, 0.0).mean(axis=0) - np.maximum(np.mean(means, axis=0), 0.0) for means in (together, each)
+        ]
+        what, _, programme = name.partition(".")
+        for decided, exact in (("together", nested[0]), ("each", nested[1].sum())):
+            row = worth(found, decided, programme or "total", what)
+            scale = float(worth(found, decided, "total", "everything")["value"])
+            assert row["value"] == pytest.approx(float(exact), abs=4 * row["std_error"] + 0.02 * scale)
+
+
+def test_nothing_is_worth_more_than_everything(found: Information) -> None:
+    rows = found.tidy()
+    for _, group in rows.groupby("decided"):
+        assert group["input"].iloc[0] == "everything"
+        assert (group["value"] <= group["value"].iloc[0]).all()
+        assert (group["value"] >= 0).all()
+        assert group["value"].iloc[1:].is_monotonic_decreasing
+    everything = {decided: worth(found, decided, "total", "everything")["value"] for decided in ("together", "each")}
+    assert everything["each"] > everything["together"]  # programmes taken or left one by one leave more to find out
+    assert found.glance()["first"].iloc[0] == "linkage"
+
+
+def test_savings_of_a_cost_play_matter_only_where_it_is_decided_on(found: Information) -> None:
+    assert worth(found, "together", "bot", "savings")["value"] == 0.0
+    assert worth(found, "each", "bot", "savings")["value"] > 0.0
+
+
+def test_one_hundred_thousand_draws_take_a_moment(decision: BusinessCase) -> None:
+    started = time.perf_counter()
+    value_of_information(decision)
+    assert time.perf_counter() - started < 1.0
+
+
+# ---------------------------------------------------------------- pilots
+
+
+def test_a_pilot_on_a_normal_gain_is_worth_its_closed_form() -> None:
+    """Bayes with known variances: the mean after n answers an arm has the variance of the prior times s²/(s² + 2σ²/n)."""
+    rng = np.random.default_rng(4)
+    gain = rng.normal(0.3, 0.2, 400_000)
+    npv = -30.0 + 100.0 * gain
+    for answers in (20, 200, 2_000):
+        error = 2.0 * math.sqrt(2.0 / answers)
+        share = 0.04 / (0.04 + error**2)
+        exact = unit_normal_loss(0.0, 100.0 * 0.2 * math.sqrt(share))
+        seen = gain + rng.normal(0.0, error, len(gain))
+        after = 0.3 + share * (seen - 0.3)  # conjugate mean of each simulated pilot
+        simulated = np.maximum(-30.0 + 100.0 * after, 0.0).mean() - max(npv.mean(), 0.0)
+        approximated = np.maximum(shrunk(npv, share), 0.0).mean() - max(npv.mean(), 0.0)
+        assert approximated == pytest.approx(exact, rel=0.02)
+        assert simulated == pytest.approx(exact, rel=0.02)
+
+
+def test_value_of_a_pilot_agrees_with_simulated_pilots_of_a_triangular_gain(decision: BusinessCase) -> None:
+    """Exact means after each simulated pilot, on a grid of the stated gain."""
+    sizes = [300, 1_000, 3_000, 10_000]
+    result = pilot(decision, "one", answer_std=2.0, response_rate=0.3, sizes=sizes)
+    assert isinstance(result, SampleInformation)
+    values = present_values(decision.case, decision.response, decision.inputs).npv[:, 0]
+    gains = np.linspace(0.1, 0.5, 401)
+    prior = stats.triang(0.5, 0.1, 0.4).pdf(gains)
+    prior /= prior.sum()
+    mean = float(values.mean())
+    point = float(present_values(decision.case, decision.response, decision.inputs).through_score[:, 0].mean()) / 0.3
+    rng = np.random.default_rng(5)
+    truth = rng.choice(gains, 20_000, p=prior)
+    for row in result.tidy().itertuples():
+        seen = truth + rng.normal(0.0, row.std_error, len(truth))
+        likely = np.exp(-0.5 * ((seen[:, None] - gains) / row.std_error) ** 2) * prior
+        after = (likely @ gains) / likely.sum(axis=1)
+        simulated = np.maximum(mean + point * (after - 0.3), 0.0)
+        error = float(simulated.std() / math.sqrt(len(truth)))
+        assert row.value == pytest.approx(float(simulated.mean() - max(mean, 0.0)), abs=4 * error + 0.02 * result.limit)
+
+
+def test_a_pilot_is_never_worth_more_than_knowing_the_gain(decision: BusinessCase, found: Information) -> None:
+    result = a_pilot(decision)
+    rows = result.tidy()
+    assert rows["value"].is_monotonic_increasing
+    assert (rows["value"] <= result.limit).all()
+    known = worth(found, "each", "one", "score_gain")
+    assert result.limit == pytest.approx(known["value"], abs=4 * known["std_error"] + 0.02 * known["value"])
+
+
+def test_the_best_size_beats_every_size_shown(decision: BusinessCase) -> None:
+    result = a_pilot(decision, fixed_cost=1e7, cost_per_customer=20_000)
+    assert result.best_net_value >= result.tidy()["net_value"].max()
+    assert result.best_size > 0
+    again = pilot(
+        decision,
+        "one",
+        answer_std=2.0,
+        response_rate=0.3,
+        fixed_cost=1e7,
+        cost_per_customer=20_000,
+        sizes=[result.best_size],
+    )
+    assert isinstance(again, SampleInformation)
+    assert again.tidy()["net_value"].iloc[0] == pytest.approx(result.best_net_value, rel=1e-9)
+
+
+def test_a_pilot_dearer_than_what_it_can_tell_is_not_run(decision: BusinessCase) -> None:
+    result = a_pilot(decision, fixed_cost=1e12)
+    assert (result.best_size, result.best_net_value) == (0, 0.0)
+
+
+def test_power_is_eighty_percent_at_the_size_that_is_named(decision: BusinessCase) -> None:
+    named = a_pilot(decision).size_for_power
+    result = pilot(decision, "one", answer_std=2.0, response_rate=0.3, sizes=[int(named)])
+    assert isinstance(result, SampleInformation)
+    row = result.tidy().iloc[0]
+    assert row["power"] == pytest.approx(0.8, abs=0.002)
+    shift = result.break_even / row["std_error"]
+    assert row["power"] == pytest.approx(stats.norm.sf(1.959964 - shift), abs=1e-6)
+    values = present_values(decision.case, decision.response, decision.inputs)
+    point = values.through_score[:, 0].mean() / 0.3
+    assert result.break_even == pytest.approx((values.cost - values.besides)[:, 0].mean() / point, rel=0.02)
+
+
+def test_waiting_costs_what_discounting_takes(decision: BusinessCase) -> None:
+    now, later = a_pilot(decision, "app"), a_pilot(decision, "app", months=12.0)
+    waits, mean = (
+        later.tidy()["value"].to_numpy(),
+        float(present_values(decision.case, decision.response, decision.inputs).npv[:, 1].mean()),
+    )
+    done = max(mean, 0.0)
+    assert (waits + done) * 1.12 == pytest.approx(now.tidy()["value"].to_numpy() + done, rel=1e-9)
+
+
+def test_more_answers_narrow_the_linkage(decision: BusinessCase, found: Information) -> None:
+    result = larger_survey(decision, answers_now=5_000, sizes=[50, 5_000, 500_000_000])
+    assert isinstance(result, SampleInformation)
+    rows = result.tidy()
+    assert rows["share_known"].to_list() == pytest.approx([50 / 5_050, 0.5, 1.0], rel=1e-4)
+    assert rows["value"].iloc[-1] == pytest.approx(result.limit, rel=1e-3)
+    known = worth(found, "together", "total", "linkage")
+    assert result.limit == pytest.approx(known["value"], abs=4 * known["std_error"] + 0.02 * known["value"])
+
+
+# ---------------------------------------------------------------- what cannot be
+
+
+def test_what_a_pilot_cannot_find_out_is_said_in_words(decision: BusinessCase) -> None:
+    told = pilot(decision, "bot", answer_std=2.0, response_rate=0.3)
+    assert told == "the gain of bot is not uncertain, so a pilot has nothing to find out"
+    with pytest.raises(InputError, match="programme must be one of one, app, bot; got 'nobody'"):
+        pilot(decision, "nobody", answer_std=2.0, response_rate=0.3)
+    for wrong in ({"answer_std": 0.0}, {"response_rate": 1.5}, {"fixed_cost": -1.0}, {"months": -1.0}):
+        with pytest.raises(InputError, match="must"):
+            a_pilot(decision, **wrong)
+    with pytest.raises(InputError, match="answers_now must"):
+        larger_survey(decision, answers_now=0)
+
+
+def test_without_a_response_nothing_is_worth_finding_out_here(decision: BusinessCase) -> None:
+    nothing = np.empty((0, 12))
+    silent = replace(
+        a_response(), baseline=nothing, through_retention=nothing, through_spend=nothing, reason="no answers"
+    )
+    result = business_case(silent, a_case(ONE), seed=1, draws=100)
+    assert value_of_information(result) == "no answers"
+    assert pilot(result, "one", answer_std=2.0, response_rate=0.3) == "no answers"
+    assert larger_survey(result, answers_now=100) == "no answers"

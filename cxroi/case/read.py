@@ -24,7 +24,7 @@ from cxroi.case.programme import (
     Saving,
     ScoreGain,
 )
-from cxroi.case.rules import RULES, faults_across, shown
+from cxroi.case.rules import RULES, Fault, faults_across, shown
 from cxroi.errors import InvalidCase
 
 
@@ -50,7 +50,16 @@ def parse_case(text: str) -> Case:
     raw = _load(text)
     if not isinstance(raw, Mapping):
         raise InvalidCase("A case must be a mapping of names to values; start it with, for example, currency: VND.")
+    case, faults = validate(raw)
+    if case is None:
+        raise InvalidCase("\n".join(faults))
+    return case
+
+
+def validate(raw: Mapping[str, Any]) -> tuple[Case | None, tuple[str, ...]]:
+    """Case that plain data states; None with every fault, each a `Fault`, where it states none."""
     faults: dict[str, None] = {}
+    case = None
     try:
         case = Case.model_validate(dict(raw))
     except ValidationError as error:
@@ -60,9 +69,7 @@ def parse_case(text: str) -> Case:
         ]
         faults = dict.fromkeys(_fault(detail) for detail in details)
     faults |= dict.fromkeys(faults_across(raw))
-    if faults:
-        raise InvalidCase("\n".join(faults))
-    return case
+    return None if faults else case, tuple(faults)
 
 
 def _text(path: Path) -> str:
@@ -111,13 +118,17 @@ def _repeated_keys(node: yaml.Node | None) -> Iterator[str]:
             yield from _repeated_keys(child)
 
 
-def _fault(detail: Any) -> str:
+def _fault(detail: Any) -> Fault:
     """One line for one fault found by the models."""
+    steps = [step for step in detail["loc"] if isinstance(step, int) or step in RULES]
+    return Fault(_sentence(detail, steps), at=_path(steps), rule="model")
+
+
+def _sentence(detail: Any, steps: Sequence[str | int]) -> str:
     if detail["type"] == "extra_forbidden":
         return _unknown(detail["loc"])
     if detail["type"] == "invalid_key":
         return f"{shown(detail['input'])} must be text to be a name in a case. Remove it."
-    steps = [step for step in detail["loc"] if isinstance(step, int) or step in RULES]
     if isinstance(steps[-1], int):
         return f"{_path(steps)} must be a mapping of names to values; got {shown(detail['input'])}."
     rule, example = RULES[str(steps[-1])]

@@ -193,7 +193,6 @@ def _reference_faults(path: str, entry: Mapping[str, Any], ids: Sequence[object]
                     "unknown_other",
                     f"must name other programmes of the case; got {shown(other)}. Use one of their ids.",
                     got=other,
-                    known=", ".join(str(each) for each in ids if each not in (None, entry.get("id"))),
                 )
 
 

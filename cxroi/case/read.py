@@ -1,4 +1,4 @@
-"""An investment case from ``case.yaml``: every fault of the file at once, each with its path and a repair."""
+"""An investment case from ``case.yaml`` or a workbook: every fault of the file at once, with its place and a repair."""
 
 from __future__ import annotations
 
@@ -27,16 +27,62 @@ from cxroi.case.programme import (
 from cxroi.case.rules import RULES, Fault, faults_across, shown
 from cxroi.errors import InvalidCase
 
+CASE_FILES = ("case.yaml", "case.xlsx")
+WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods")
+"""Endings of workbooks; those that can't be read are told to be saved as ``.xlsx``."""
+
 
 def read_case(path: str | Path) -> Case:
-    """Read an investment case from a YAML file.
+    """Read an investment case from a YAML file, or from the workbook that ``cxroi template`` writes.
 
     Raises
     ------
     InvalidCase
-        With every fault of the file, a line each: the path inside the file, what must hold, what is there, a repair.
+        With every fault of the file, a line each: the path inside the file (of a workbook: sheet and cell), what must
+        hold, what is there, a repair.
     """
+    if is_workbook(path):
+        from cxroi.case.workbook.reading import read_case_workbook
+
+        return read_case_workbook(path)
     return parse_case(_text(Path(path)))
+
+
+def is_workbook(path: str | Path) -> bool:
+    """Whether a case is kept in a workbook, by the ending of its name."""
+    return Path(path).suffix.lower() in WORKBOOKS
+
+
+def case_beside(folder: str | Path) -> Path | None:
+    """Case of a data set: ``case.yaml`` or ``case.xlsx`` in its folder; None where there is neither.
+
+    Raises
+    ------
+    InvalidCase
+        If both are there.
+    """
+    found = [path for name in CASE_FILES if (path := Path(folder, name)).is_file()]
+    if len(found) > 1:
+        raise InvalidCase(
+            f"{Path(folder).name} must hold one case; it holds {' and '.join(CASE_FILES)}. "
+            "Move one of them away, or say which to use with --case."
+        )
+    return found[0] if found else None
+
+
+def case_notices(path: str | Path) -> tuple[str, ...]:
+    """What in a workbook was not read and why that is worth knowing; nothing for a YAML file.
+
+    Raises
+    ------
+    InvalidCase
+        As `read_case`.
+    """
+    if not is_workbook(path):
+        return ()
+    from cxroi.case.workbook.reading import read_workbook
+
+    return read_workbook(path).notices
 
 
 def parse_case(text: str) -> Case:

@@ -9,7 +9,9 @@ from decimal import Decimal
 
 SPACES = re.compile(r"[\s\u00a0\u202f\u2007\u2009]+")
 PLAIN = re.compile(r"[+-]?\d+(?:[.,]\d+)?")
-GROUPED = re.compile(r"[+-]?(?P<whole>\d{1,3}(?:(?P<sign>[., '’])\d{3})(?:(?P=sign)\d{3})*)(?:(?P<point>[.,])(?P<rest>\d+))?")
+GROUPED = re.compile(
+    r"[+-]?(?P<whole>\d{1,3}(?:(?P<sign>[., '’])\d{3})(?:(?P=sign)\d{3})*)(?:(?P<point>[.,])(?P<rest>\d+))?"
+)
 UNITS = {
     "nghìn": 3, "ngàn": 3, "ngan": 3, "nghin": 3, "k": 3, "thousand": 3,
     "triệu": 6, "trieu": 6, "tr": 6, "m": 6, "mn": 6, "mio": 6, "million": 6, "millions": 6,
@@ -71,7 +73,9 @@ def amount_meant(text: str) -> Decimal | None:
     >>> amount_meant("5 triệu"), amount_meant("1,5 tỷ đồng"), amount_meant("500.000.000 VND"), amount_meant("a lot")
     (Decimal('5000000'), Decimal('1500000000'), Decimal('500000000'), None)
     """
-    found = re.fullmatch(r"[^\d+-]{0,4}([+-]?\d[\d., '’]*?)[.,]?\s*([^\d\s.,]*)\s*([^\d\s]*)", SPACES.sub(" ", text).strip())
+    found = re.fullmatch(
+        r"[^\d+-]{0,4}([+-]?\d[\d., '’]*?)[.,]?\s*([^\d\s.,]*)\s*([^\d\s]*)", SPACES.sub(" ", text).strip()
+    )
     if not found:
         return None
     number, power = number_in(found[1].strip()), UNITS.get(found[2].casefold())

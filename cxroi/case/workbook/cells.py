@@ -23,7 +23,16 @@ from cxroi.language import Code, Language
 CODE = re.compile(r"[\w-]{1,64}")
 LARGEST_BARE_SHARE = 5.0
 """From here on a share without a percent sign is taken for a percentage whose sign was forgotten."""
-CURRENCY_NAMES = {"đ": "VND", "₫": "VND", "vnđ": "VND", "đồng": "VND", "dong": "VND", "$": "USD", "us$": "USD", "€": "EUR"}
+CURRENCY_NAMES = {
+    "đ": "VND",
+    "₫": "VND",
+    "vnđ": "VND",
+    "đồng": "VND",
+    "dong": "VND",
+    "$": "USD",
+    "us$": "USD",
+    "€": "EUR",
+}
 EXAMPLES = {
     "number": "0.3",
     "amount": "500000000",
@@ -56,7 +65,11 @@ def read_value(field: Field, value: Value, code: Code) -> Any:
         return _date(value, code)
     if field.kind == "currency":
         return _currency(value, code)
-    if field.kind == "life" and isinstance(value, str) and plain(value) in {plain(never(each)) for each in CODES} | {"never"}:
+    if (
+        field.kind == "life"
+        and isinstance(value, str)
+        and plain(value) in {plain(never(each)) for each in CODES} | {"never"}
+    ):
         return "never"
     return _number(field, value, code)
 
@@ -101,7 +114,9 @@ def must(field: Field, code: Code) -> str:
     rule = language.text(f"case_rule.{kind}")
     if kind not in ("number", "share", "whole"):
         return rule
-    ends = [None if end is None else f"{end:.0%}" if kind == "share" else f"{end:g}" for end in (limits.least, limits.most)]
+    ends = [
+        None if end is None else f"{end:.0%}" if kind == "share" else f"{end:g}" for end in (limits.least, limits.most)
+    ]
     if ends[0]:
         rule = language.text(f"case_rule.{'above' if limits.least_excluded else 'from'}", rule=rule, least=ends[0])
     if ends[1]:
@@ -152,7 +167,9 @@ def _choice(field: Field, value: Value, code: Code) -> str | Wrong:
         return as_text(value)
     close = difflib.get_close_matches(text, names, n=1, cutoff=0.75)
     if close:
-        return Wrong(Language(code).text("case_fault.did_you_mean", value=choice_words(field.choices, names[close[0]], code)))
+        return Wrong(
+            Language(code).text("case_fault.did_you_mean", value=choice_words(field.choices, names[close[0]], code))
+        )
     return Wrong(example(field, code))
 
 

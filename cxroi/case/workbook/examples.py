@@ -107,7 +107,11 @@ def example_case(code: Code) -> Case:
                 }
             ],
             "sources": {
-                "annual_discount_rate": {"source": say("rate_source"), "owner": say("rate_owner"), "kind": "assumption"},
+                "annual_discount_rate": {
+                    "source": say("rate_source"),
+                    "owner": say("rate_owner"),
+                    "kind": "assumption",
+                },
                 f"reach.{say('id')}": {"source": say("reach_source"), "kind": "data"},
             },
         }

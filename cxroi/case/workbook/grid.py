@@ -147,8 +147,6 @@ def _scan(part: bytes) -> tuple[dict[Cell, Broken], Cell | None]:
     return broken, None
 
 
-
-
 def _tag(entry: Any) -> str:
     return str(entry.tag).rpartition("}")[2]
 

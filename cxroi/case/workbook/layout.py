@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel
 
-from cxroi.case import programme as models
+from cxroi.case.programme import Basis, Benefit, Budget, Case, Correlation, Cost, Driver, Profile, Programme, Saving
 from cxroi.case.terms import BENEFITS, CATEGORIES, LADDER, BusinessModel, Discipline, Kind, Metric
-from cxroi.language import LOCALES, Code, Language
+from cxroi.language import Code, Language
 
 FieldKind = Literal[
     "text", "code", "codes", "programme", "choice", "number", "amount", "share", "whole", "life", "date", "currency"
@@ -99,9 +99,7 @@ class Block:
 
     def labels(self, code: Code) -> dict[str, str]:
         """Label of each field by its key, without the star of what is needed."""
-        return {
-            field.key: Language(code).text(f"workbook.field.{self.name}.{field.message}") for field in self.fields
-        }
+        return {field.key: Language(code).text(f"workbook.field.{self.name}.{field.message}") for field in self.fields}
 
 
 @dataclass(frozen=True)
@@ -145,7 +143,9 @@ def _text(model: type[BaseModel], key: str, *, needed: bool = False, width: int 
     return _field(model, key, "text", needed=needed, width=width)
 
 
-def _range(name: str, kind: FieldKind, *, needed: bool = False, limits: Limits = Limits(), width: int = 13) -> tuple[Field, ...]:
+def _range(
+    name: str, kind: FieldKind, *, needed: bool = False, limits: Limits = Limits(), width: int = 13
+) -> tuple[Field, ...]:
     """Low, most likely and high; the middle one alone means certain."""
     return tuple(
         Field(f"{name}.{part}", kind, needed=needed and part == "mode", limits=limits, width=width)
@@ -161,14 +161,14 @@ def _months(model: type[BaseModel], *, needed: bool = True) -> tuple[Field, ...]
 
 
 PROGRAMME = Field("programme", "programme", needed=True, width=16)
-REMARK = Field("remark", "text", width=30, role="remark")
+REMARK = Field("remark", "text", width=24, role="remark")
 LONGEST = Limits(most=10_000)
 
 PROFILE = Block(
     "profile",
     (
         Field("business_model", "choice", choices="business_model"),
-        *(_text(models.Profile, name) for name in ("state", "goal", "strategy")),
+        *(_text(Profile, name) for name in ("state", "goal", "strategy")),
     ),
     lines=1,
     down=True,
@@ -178,7 +178,7 @@ PROGRAMMES = Block(
     "programmes",
     (
         Field("id", "code", needed=True),
-        _text(models.Programme, "name", needed=True),
+        _text(Programme, "name", needed=True),
         Field("intent", "text", limits=LONGEST),
         Field("owner", "text", limits=LONGEST),
         Field("discipline", "choice", choices="discipline"),
@@ -187,10 +187,10 @@ PROGRAMMES = Block(
         Field("source", "text", limits=LONGEST),
         Field("score_gain.metric", "choice", choices="metric"),
         *_range("score_gain", "number"),
-        _field(models.Programme, "reach", "share"),
-        _field(models.Programme, "start_month", "whole"),
-        _field(models.Programme, "ramp_months", "number"),
-        _field(models.Programme, "half_life_months", "life"),
+        _field(Programme, "reach", "share"),
+        _field(Programme, "start_month", "whole"),
+        _field(Programme, "ramp_months", "number"),
+        _field(Programme, "half_life_months", "life"),
         Field("requires", "codes"),
         Field("excludes", "codes"),
     ),
@@ -202,11 +202,11 @@ DRIVERS = Block(
     "drivers",
     (
         PROGRAMME,
-        _text(models.Driver, "touchpoint", needed=True, width=24),
+        _text(Driver, "touchpoint", needed=True, width=24),
         *_range("gain", "number", needed=True),
         *_range("pass_through", "number", needed=True),
         Field("metric", "choice", choices="metric", width=11),
-        _text(models.Driver, "source", needed=True, width=36),
+        _text(Driver, "source", needed=True, width=36),
     ),
     lines=20,
 )
@@ -215,14 +215,14 @@ COSTS = Block(
     "costs",
     (
         PROGRAMME,
-        Field("category", "choice", needed=True, choices="category", width=34),
-        _field(models.Cost, "amount", "amount", needed=True, width=18),
+        Field("category", "choice", needed=True, choices="category", width=30),
+        _field(Cost, "amount", "amount", needed=True, width=18),
         Field("currency", "currency", width=11),
-        *_months(models.Cost),
+        *_months(Cost),
         Field("kind", "choice", choices="frequency", width=16),
         Field("beneficiary", "choice", choices="beneficiary", width=15),
         *_range("overrun", "share", width=12),
-        _field(models.Cost, "useful_life_months", "whole", width=13),
+        _field(Cost, "useful_life_months", "whole", width=13),
         REMARK,
     ),
     lines=40,
@@ -234,8 +234,8 @@ SAVINGS = Block(
         PROGRAMME,
         *_range("amount", "amount", needed=True, width=18),
         Field("currency", "currency", width=11),
-        *_months(models.Saving),
-        _text(models.Saving, "source", needed=True, width=40),
+        *_months(Saving),
+        _text(Saving, "source", needed=True, width=40),
     ),
     lines=15,
 )
@@ -245,10 +245,10 @@ BENEFITS_CLAIMED = Block(
     (
         PROGRAMME,
         Field("benefit", "choice", needed=True, choices="benefit", width=38),
-        _text(models.Benefit, "note", width=36),
+        _text(Benefit, "note", width=36),
         *_range("amount", "amount", width=16),
-        *_months(models.Benefit, needed=False),
-        _text(models.Benefit, "source", width=32),
+        *_months(Benefit, needed=False),
+        _text(Benefit, "source", width=32),
     ),
     lines=20,
 )
@@ -258,13 +258,13 @@ FINANCE = Block(
     (
         Field("currency", "currency", needed=True),
         Field("start", "date", needed=True),
-        _field(models.Case, "horizon_months", "whole", needed=True),
-        _field(models.Case, "annual_discount_rate", "share", needed=True),
-        _field(models.Case, "tax_rate", "share"),
-        _field(models.Case, "annual_inflation_rate", "share"),
+        _field(Case, "horizon_months", "whole", needed=True),
+        _field(Case, "annual_discount_rate", "share", needed=True),
+        _field(Case, "tax_rate", "share"),
+        _field(Case, "annual_inflation_rate", "share"),
         Field("timing", "choice", choices="timing"),
-        _field(models.Budget, "budget.total", "amount"),
-        _field(models.Budget, "budget.per_quarter", "amount"),
+        _field(Budget, "budget.total", "amount"),
+        _field(Budget, "budget.per_quarter", "amount"),
     ),
     lines=1,
     down=True,
@@ -292,8 +292,8 @@ CORRELATIONS = Block(
         Field("first_programme", "programme", width=16),
         Field("second", "choice", needed=True, choices="uncertain", width=30),
         Field("second_programme", "programme", width=16),
-        _field(models.Correlation, "correlation", "number", needed=True, width=13),
-        _text(models.Correlation, "source", needed=True, width=40),
+        _field(Correlation, "correlation", "number", needed=True, width=13),
+        _text(Correlation, "source", needed=True, width=40),
     ),
     lines=10,
 )
@@ -304,8 +304,8 @@ SOURCES = Block(
         Field("assumption", "choice", needed=True, choices="assumption", width=32),
         Field("programme", "programme", width=16),
         Field("kind", "choice", needed=True, choices="basis", width=18),
-        _text(models.Basis, "source", needed=True, width=60),
-        _text(models.Basis, "owner", width=26),
+        _text(Basis, "source", needed=True, width=60),
+        _text(Basis, "owner", width=26),
     ),
     lines=25,
 )
@@ -327,7 +327,7 @@ SHEETS = (
 
 BLOCKS = {block.name: block for sheet in SHEETS for block in sheet.blocks}
 SHEET_OF = {block.name: sheet for sheet in SHEETS for block in sheet.blocks}
-CODES: tuple[Code, ...] = tuple(LOCALES)  # type: ignore[assignment]
+CODES: tuple[Code, ...] = ("en", "vi")
 
 OPEN_LISTS = ("assumption",)
 """Lists beside which another name may be written."""

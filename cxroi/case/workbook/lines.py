@@ -27,7 +27,9 @@ def lines_of(case: Case) -> dict[str, list[Values]]:
     """Lines of every block that state the case."""
     per_quarter = case.budget.per_quarter if case.budget else None
     quarters = per_quarter if isinstance(per_quarter, tuple) else ()
-    finance = {key: value for key, value in _values(case, "finance").items() if value is not per_quarter or not quarters}
+    finance = {
+        key: value for key, value in _values(case, "finance").items() if value is not per_quarter or not quarters
+    }
     return {
         "profile": [_values(case.profile, "profile")] if case.profile else [],
         "programmes": [_programme(programme) for programme in case.programmes],
@@ -169,7 +171,7 @@ def _correlations(stated: Stated, lines: Sequence[Line]) -> None:
         _place(stated, path, line)
         stated.places[f"{path}.inputs"] = line.places["first"]
         stated.places.update({f"{path}.inputs[{at}]": line.places[each] for at, each in enumerate(("first", "second"))})
-        entry = {key: line.values[key] for key in ("correlation", "source") if key in line.values}
+        entry: Values = {key: line.values[key] for key in ("correlation", "source") if key in line.values}
         if {"first", "second"} <= set(line.values):
             entry["inputs"] = [_joined(stated, line, name, f"{name}_programme") for name in ("first", "second")]
         found.append(entry)

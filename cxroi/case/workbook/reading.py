@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from cxroi.case.programme import Case
 from cxroi.case.read import validate
@@ -15,11 +14,14 @@ from cxroi.case.rules import Fault
 from cxroi.case.workbook.cells import Wrong, as_text, example, must, plain, read_value, shown
 from cxroi.case.workbook.examples import example_lines
 from cxroi.case.workbook.grid import Broken, Cell, Grid, Value, Workbook, column_letters, open_workbook
-from cxroi.case.workbook.layout import CODES, SHEETS, SHEET_OF, Block, Field, Sheet
+from cxroi.case.workbook.layout import CODES, SHEET_OF, SHEETS, Block, Field, Sheet
 from cxroi.case.workbook.lines import Line, Stated, Values, assemble
 from cxroi.case.workbook.written import written_line
 from cxroi.errors import InvalidCase
 from cxroi.language import Code, Language, catalogue
+
+MAY_BE_MERGED = ("programme", "choice", "text")
+"""Kinds of fields whose cell may stand for several lines: words mean the same in each, numbers would count twice."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,9 @@ def _heading(block: Block, grid: Grid) -> int | None:
     """Line with most of a block's headings: at least half of them, and at least two."""
     labels = _labels(block)
     counts = {
-        line: len({labels[plain(value)] for value in cells.values() if isinstance(value, str) and plain(value) in labels})
+        line: len(
+            {labels[plain(value)] for value in cells.values() if isinstance(value, str) and plain(value) in labels}
+        )
         for line, cells in grid.lines.items()
     }
     best = max(counts, key=lambda line: (counts[line], -line), default=None)
@@ -208,7 +212,7 @@ def _blocks(sheet: Sheet, grid: Grid, report: Report) -> Iterator[Found]:
         if heading is None and not grid.cells and not sheet.needed:
             continue
         if heading is None:
-            first = [*block.labels(report.code).values()][0]
+            first = next(iter(block.labels(report.code).values()))
             report.fault("columns_missing", _start(sheet), sheet=_quoted(grid.name), label=_quoted(first))
             continue
         later = [row for row in rows if row > heading] if not block.down else []
@@ -263,7 +267,9 @@ def _check_headings(found: Found, unknown: Mapping[int, str], report: Report) ->
 
 def _lines(found: Found, report: Report) -> Iterator[Line]:
     """Lines of data, their cells read; guidance, examples and empty lines are passed over."""
-    marks = {mark: {plain(Language(code).text(f"workbook.marker.{mark}")) for code in CODES} for mark in ("help", "example")}
+    marks = {
+        mark: {plain(Language(code).text(f"workbook.marker.{mark}")) for code in CODES} for mark in ("help", "example")
+    }
     places = set(found.columns.values())
     merged = _merged(found)
     for line, cells in found.grid.lines.items():
@@ -312,7 +318,7 @@ def _merged(found: Found) -> dict[Cell, Value | Broken]:
     kinds = {found.columns[each.key]: each.kind for each in found.block.fields if each.key in found.columns}
     for (first, column), (last, _) in found.grid.merged:
         value = found.grid.cells.get((first, column))
-        if found.heading < first < last and value is not None and kinds.get(column) in ("programme", "choice", "text"):
+        if found.heading < first < last and value is not None and kinds.get(column) in MAY_BE_MERGED:
             fills |= {(line, column): value for line in range(first, last + 1)}
     return fills
 
@@ -321,9 +327,9 @@ def _check_merged(found: Found, report: Report) -> None:
     """Numbers and dates merged over lines: whether they count once or in each line can't be known."""
     kinds = {found.columns[each.key]: each.kind for each in found.block.fields if each.key in found.columns}
     for (first, column), (last, _) in found.grid.merged:
-        if found.heading < first < last and (first, column) in found.grid.cells and column in kinds:
-            if kinds[column] not in ("programme", "choice", "text"):
-                report.fault("unmerge", found.place(first, column))
+        stands = found.heading < first < last and (first, column) in found.grid.cells
+        if stands and kinds.get(column, "text") not in MAY_BE_MERGED:
+            report.fault("unmerge", found.place(first, column))
 
 
 def _line(
@@ -440,9 +446,9 @@ def _check_together(found: Mapping[str, Found], lines: dict[str, list[Line]], re
                 title = _quoted(SHEET_OF["drivers"].title(report.code))
                 report.fault("gain_missing", line.places["score_gain.metric"], sheet=title)
     for line in lines.get("benefits", ()):
-        if "amount.mode" in line.values and "month" not in line.values and "month" in line.places:
-            if line.places["month"] not in report.wrong:
-                report.fault("benefit_month", line.places["month"])
+        month = line.places.get("month")
+        if "amount.mode" in line.values and "month" not in line.values and month and month not in report.wrong:
+            report.fault("benefit_month", month)
     _check_repeated(lines.get("exchange_rates", ()), ("currency",), "currency_twice", report)
     _check_repeated(lines.get("sources", ()), ("assumption", "programme"), "assumption_twice", report)
     _check_quarters(lines, report)
@@ -491,4 +497,3 @@ def _translate(faults: Iterable[str], stated: Stated, report: Report) -> None:
             report.fault(fault.rule, place, **fault.facts)
         else:
             report.faults.append((place, f"{place} {fault.removeprefix(at).strip()}"))
-

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,17 @@ from cxroi.case.programme import Case
 from cxroi.case.terms import LONG_TERM_MONTHS
 from cxroi.case.workbook.examples import example_lines
 from cxroi.case.workbook.grid import column_letters
-from cxroi.case.workbook.layout import BLOCKS, CHOICES, OPEN_LISTS, SHEETS, Block, Field, Sheet, choice_meaning, choice_words
+from cxroi.case.workbook.layout import (
+    BLOCKS,
+    CHOICES,
+    OPEN_LISTS,
+    SHEETS,
+    Block,
+    Field,
+    Sheet,
+    choice_meaning,
+    choice_words,
+)
 from cxroi.case.workbook.lines import Values, lines_of
 from cxroi.case.workbook.written import Written, written_line
 from cxroi.language import Code, Language
@@ -33,13 +44,16 @@ LAST_CHECKED_ROW = 500
 LARGEST = 1e15
 TOP = 4
 """Row of the headings of a sheet's first block."""
-WIDTHS_DOWN = (32, 58, 22)
-WIDTH_ANSWER = {"profile": 70, "finance": 26, "programmes": 24}
-WIDTH_MARK = 14
+WIDTHS_DOWN = (30, 48, 21)
+WIDTH_ANSWER = {"profile": 70, "finance": 26, "programmes": 21}
+WIDTH_MARK = 12
 PARAGRAPH = 130
 """Width of a text over several columns, in letters of Excel's column widths."""
-LETTERS_PER_WIDTH = 1.05
-ROW_HEIGHT = 15.5
+FONT, SIZE, SMALL = "Arial", 10, 9
+LETTERS = 1.15
+"""Letters of the font's usual size in one unit of a column's width, spaces at broken lines counted in."""
+LINE_HEIGHT = 1.32
+"""Height of a line over the size of its letters."""
 LAST_MONTH = 360
 CURRENCIES = ("VND", "USD", "EUR", "GBP", "JPY", "CNY", "KRW", "SGD", "THB", "AUD")
 
@@ -116,19 +130,23 @@ class Pen:
 
     def format(self, **properties: Any) -> Format:
         """A cell format; texts are wrapped and stand at the top."""
-        properties = {"valign": "top", "text_wrap": True, "font_name": "Calibri", "font_size": 11} | properties
+        properties = {"valign": "top", "text_wrap": True, "font_name": FONT, "font_size": SIZE} | properties
         key = tuple(sorted(properties.items()))
         if key not in self._formats:
             self._formats[key] = self.book.add_format(properties)
         return self._formats[key]
 
-    def heading(self, **more: Any) -> Format:
+    def heading(self) -> Format:
         """Headings of fields."""
-        return self.format(bold=True, font_color="white", bg_color=BLUE, border=1, border_color="white", **more)
+        return self.format(
+            bold=True, font_color="white", bg_color=BLUE, border=1, border_color="white", align="left", indent=1
+        )
 
     def guidance(self) -> Format:
         """Guidance beside or below a heading."""
-        return self.format(font_size=9, font_color="#404040", bg_color=PALE, border=1, border_color="white")
+        return self.format(
+            font_size=SMALL, font_color="#404040", bg_color=PALE, border=1, border_color="white", align="left", indent=1
+        )
 
     def number_format(self, field: Field) -> str:
         """Number format of a field's cells."""
@@ -146,7 +164,8 @@ class Pen:
     def cell(self, field: Field, value: Written | None, **more: Any) -> Format:
         """Format of a cell of a field; text that looks like a formula is marked as text."""
         quote = {"quote_prefix": True} if isinstance(value, str) and value.startswith(FORMULA_SIGNS) else {}
-        align = {"align": "left"} if field.kind in ("text", "code", "codes", "choice", "programme") else {}
+        words = isinstance(value, str) or field.kind in ("text", "code", "codes", "choice", "programme", "currency")
+        align = {"align": "left", "indent": 1} if words else {}
         return self.format(num_format=self.number_format(field), **align, **quote, **more)
 
 
@@ -222,6 +241,7 @@ def _sheet(
         frame = Frame(block, row, 0 if block.down else 1 if block is first else 2, examples, offered)
         _headings(pen, worksheet, frame)
         _lines(pen, worksheet, frame, stated)
+        _heights(pen, worksheet, frame, stated, widths)
         _checks(pen, worksheet, frame, lists, far=block is sheet.blocks[-1] and len(sheet.blocks) == 1)
         row = row + len(block.fields) + 1 if block.down else frame.last + 1
     worksheet.freeze_panes(TOP + 1, 1 if first.down else 2)
@@ -241,10 +261,10 @@ def _title(pen: Pen, worksheet: Worksheet, name: str, widths: Sequence[int]) -> 
     worksheet.write_string(0, 0, pen.say(f"title.{name}"), style)
     _paragraph(pen, worksheet, 1, pen.say(f"about.{name}"), widths)
     if name != SHEETS[0].name:
-        style = pen.format(font_color=BLUE, underline=1, font_size=9, text_wrap=False)
+        style = pen.format(font_color=BLUE, underline=1, font_size=SMALL, text_wrap=False)
         worksheet.write_url(2, 0, _link(SHEETS[0], pen.code), style, pen.say("back"))
     if name in (sheet.name for sheet in SHEETS if sheet.blocks):
-        worksheet.write_string(2, 1, pen.say("needed"), pen.format(font_size=9, font_color=GREY, text_wrap=False))
+        worksheet.write_string(2, 1, pen.say("needed"), pen.format(font_size=SMALL, font_color=GREY, text_wrap=False))
     worksheet.set_row(3, 6)
 
 
@@ -258,7 +278,16 @@ def _paragraph(pen: Pen, worksheet: Worksheet, row: int, text: str, widths: Sequ
     if last:
         worksheet.merge_range(row, 0, row, last, "", style)
     worksheet.write_string(row, 0, text, style)
-    worksheet.set_row(row, ROW_HEIGHT * -(-len(text) // int(width * LETTERS_PER_WIDTH)))
+    worksheet.set_row(row, _height([(text, width)]))
+
+
+def _height(texts: Iterable[tuple[object, float]], size: float = SIZE) -> float:
+    """Height of a row in which every text, in a column of that width, is seen whole."""
+    lines = 1
+    for text, width in texts:
+        letters = width * LETTERS * SIZE / size
+        lines = max(lines, sum(max(1, math.ceil(len(part) / letters)) for part in str(text).split("\n")))
+    return round(lines * size * LINE_HEIGHT + 3, 1)
 
 
 def _link(sheet: Sheet, code: Code) -> str:
@@ -268,7 +297,7 @@ def _link(sheet: Sheet, code: Code) -> str:
 def _headings(pen: Pen, worksheet: Worksheet, frame: Frame) -> None:
     """Headings, guidance and examples of a block."""
     block = frame.block
-    mark = pen.format(font_size=9, italic=True, font_color=GREY, align="left" if block.down else "right")
+    mark = pen.format(font_size=SMALL, italic=True, font_color=GREY, align="left" if block.down else "right")
     if block.down:
         for number, name in enumerate(("field", "help", "example")):
             worksheet.write_string(frame.row, number, pen.say(f"marker.{name}"), pen.heading())
@@ -294,6 +323,30 @@ def _headings(pen: Pen, worksheet: Worksheet, frame: Frame) -> None:
             value = written.get(field.key)
             style = pen.cell(field, value, italic=True, font_color=GREY, bottom=1, bottom_color=LINE)
             _put(worksheet, row, column, value, style)
+
+
+def _heights(pen: Pen, worksheet: Worksheet, frame: Frame, lines: Sequence[Values], widths: Sequence[int]) -> None:
+    """Rows as high as their texts; rows that are still empty grow by themselves."""
+    block, labels = frame.block, frame.block.labels(pen.code)
+    guidance = {each.key: pen.say(f"help.{block.name}.{each.message}") for each in block.fields}
+    examples = [written_line(block, values, pen.code) for values in example_lines(pen.code)[block.name]]
+    stated = [written_line(block, values, pen.code) for values in lines]
+    if block.down:
+        for number, each in enumerate(block.fields):
+            texts = [(line.get(each.key, ""), widths[-1]) for line in stated]
+            texts += [(line.get(each.key, ""), widths[2]) for line in examples]
+            rows = max(
+                _height([(f"{labels[each.key]} *", 0.88 * widths[0]), *texts]),
+                _height([(guidance[each.key], widths[1])], SMALL),
+            )
+            worksheet.set_row(frame.row + 1 + number, rows)
+        return
+    across = [(each.key, widths[frame.column + number]) for number, each in enumerate(block.fields)]
+    worksheet.set_row(frame.row, _height((f"{labels[key]} *", 0.88 * width) for key, width in across))
+    worksheet.set_row(frame.row + 1, _height(((guidance[key], width) for key, width in across), SMALL))
+    for row, line in enumerate([*examples, *stated], start=frame.row + 2):
+        height = _height((line.get(key, ""), width) for key, width in across if isinstance(line.get(key), str))
+        worksheet.set_row(row, height)
 
 
 def _numbered(pen: Pen, key: str, number: int) -> str:
@@ -389,7 +442,7 @@ def _lists(pen: Pen, worksheet: Worksheet) -> dict[str, str]:
         worksheet.set_column(column, column, width)
     _title(pen, worksheet, SHEETS[-1].name, widths)
     sheet, row, sources = SHEETS[-1].title(pen.code), TOP, {}
-    style = pen.format(border=1, border_color=LINE)
+    style = pen.format(border=1, border_color=LINE, align="left", indent=1)
     for choices, names in CHOICES.items():
         worksheet.write_string(row, 0, pen.say(f"list.{choices}"), pen.heading())
         worksheet.write_blank(row, 1, None, pen.heading())
@@ -408,11 +461,11 @@ def _lists(pen: Pen, worksheet: Worksheet) -> dict[str, str]:
 
 def _guide(pen: Pen, worksheet: Worksheet) -> None:
     """What the workbook is, its steps, its sheets, and how to write."""
-    widths = (24, 84, 20)
+    widths = (16, 92, 20)
     for column, width in enumerate(widths):
         worksheet.set_column(column, column, width)
     _title(pen, worksheet, SHEETS[0].name, widths)
-    plain, border = pen.format(), pen.format(border=1, border_color=LINE)
+    plain, border = pen.format(align="left", indent=1), pen.format(border=1, border_color=LINE, align="left", indent=1)
     row = _subtitle(pen, worksheet, TOP, "guide.steps")
     for number in range(1, 7):
         worksheet.write_number(row, 0, number, pen.format(bold=True, font_color=BLUE, align="right"))
@@ -454,14 +507,14 @@ def _wide(worksheet: Worksheet, row: int, text: str, style: Format, widths: Sequ
     """A text from the second column to the last."""
     worksheet.merge_range(row, 1, row, len(widths) - 1, "", style)
     worksheet.write_string(row, 1, text, style)
-    worksheet.set_row(row, ROW_HEIGHT * -(-len(text) // int(sum(widths[1:]) * LETTERS_PER_WIDTH)))
+    worksheet.set_row(row, _height([(text, sum(widths[1:]))]))
 
 
 def _print_setup(pen: Pen, worksheet: Worksheet, sheet: Sheet) -> None:
     """Landscape A4, one page wide, headings on every page, name and page number below."""
     worksheet.set_landscape()
     worksheet.set_paper(9)
-    worksheet.fit_to_pages(1, 0)
+    worksheet.fit_to_pages(1, 1 if sheet is SHEETS[0] else 0)
     worksheet.set_margins(left=0.4, right=0.4, top=0.5, bottom=0.6)
     worksheet.set_footer(f"&L&9&A&R&9{pen.say('page')} &P/&N")
     if sheet.blocks and len(sheet.blocks) == 1:

@@ -79,10 +79,17 @@ def init(
 
 
 @app.command()
-def check(dataset: Dataset) -> None:
-    """List every violation of the contract."""
+def check(
+    dataset: Annotated[
+        Path, typer.Argument(metavar="DATASET", help="Folder with the tables (and dataset.yaml); or a case to check.")
+    ],
+) -> None:
+    """List every violation of the contract, or every fault of a case file."""
     from cxroi.tables import check_tables, read_tables
 
+    if dataset.is_file():
+        _check_case(dataset)
+        return
     violations = check_tables(dataset)
     errors = [violation for violation in violations if violation.severity == "error"]
     notices = [violation for violation in violations if violation.severity != "error"]
@@ -116,7 +123,8 @@ def run(
     dataset: Dataset,
     quarter: Quarter = None,
     case: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Investment case; else case.yaml beside dataset.yaml.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Investment case; else case.yaml or case.xlsx beside dataset.yaml."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Run folder; else reports/NAME of the data set.")
@@ -143,6 +151,7 @@ def run(
     """Run all notebooks into a finished report folder."""
     from functools import partial
 
+    from cxroi.case.read import case_beside, case_notices
     from cxroi.report.documents import Documents, formats_of
     from cxroi.report.executive import prepare_report
     from cxroi.report.progress import shown, steps
@@ -150,6 +159,8 @@ def run(
     from cxroi.report.run import run as run_report
     from cxroi.report.runs_index import listed
 
+    stated = case or case_beside(dataset)
+    _show(case_notices(stated) if stated and stated.is_file() else ())
     documents = Documents(formats_of(formats), tuple(audience or ()))
     with listed(out or Path("reports", dataset.resolve().name)), shown(typer.echo) as tell:
         folder = run_report(
@@ -213,6 +224,51 @@ def simulate(
         orders_per_quarter=orders_per_quarter,
     )
     typer.echo(f"{_plain(str(folder))}: {customers} customers. Truth: {_plain(str(truth))}")
+
+
+@app.command()
+def template(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Workbook to write (.xlsx); with --case also .yaml.")],
+    lang: Annotated[Literal["vi", "en"], typer.Option(help="Language of the workbook.")] = "en",
+    case: Annotated[Path | None, typer.Option(metavar="FILE", help="Case to fill it with: .yaml or .xlsx.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write the workbook for an investment case, empty or from a case; or turn a workbook into case.yaml."""
+    kind = file.suffix.lower()
+    if kind not in (".xlsx", ".yaml", ".yml") or (case is None and kind != ".xlsx"):
+        needs = "" if kind not in (".yaml", ".yml") else " A .yaml file is written from a case: add --case FILE."
+        raise InputError(
+            f"the file to write must end in .xlsx; got {file.name!r}.{needs} Write, for example, case.xlsx."
+        )
+    if file.exists() and not force:
+        raise InputError(f"{file} is there already. Name another file, or replace it with --force.")
+    from cxroi.case.as_yaml import case_yaml
+    from cxroi.case.read import case_notices, read_case
+    from cxroi.case.workbook import write_case_workbook, write_template
+
+    stated = None if case is None else read_case(case)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if stated is None:
+        write_template(file, lang=lang)
+    elif kind == ".xlsx":
+        write_case_workbook(stated, file, lang=lang)
+    else:
+        file.write_text(case_yaml(stated), encoding="utf-8")
+    _show(() if case is None else case_notices(case))
+    typer.echo(_plain(str(file)))
+
+
+def _check_case(file: Path) -> None:
+    """Say what a case file holds, and what in it is worth knowing."""
+    from cxroi.case.read import case_notices, read_case
+
+    case = read_case(file)
+    notices = [*case_notices(file), *case.notices]
+    _show(["Worth knowing:", *(f"  {notice}" for notice in notices)] if notices else [])
+    costs = sum(len(programme.costs) for programme in case.programmes)
+    _show(
+        [f"No faults. Read: {len(case.programmes)} programmes, {costs} lines of costs, {case.horizon_months} months."]
+    )
 
 
 def _listed(title: str, violations: Sequence[Violation]) -> Iterator[str]:

@@ -1,9 +1,10 @@
 """Investment cases: from a margin response and a stated case to cash flows, NPV, ROI, IRR, payback and break-even."""
 
+from cxroi.case.as_yaml import case_yaml
 from cxroi.case.business_case import BusinessCase, business_case, faded_as_observed
 from cxroi.case.checks import observed_half_life_months
 from cxroi.case.programme import Case, Cost, Programme, ScoreGain
-from cxroi.case.read import parse_case, read_case
+from cxroi.case.read import case_beside, case_notices, parse_case, read_case
 
 __all__ = [
     "BusinessCase",
@@ -12,6 +13,9 @@ __all__ = [
     "Programme",
     "ScoreGain",
     "business_case",
+    "case_beside",
+    "case_notices",
+    "case_yaml",
     "faded_as_observed",
     "observed_half_life_months",
     "parse_case",

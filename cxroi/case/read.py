@@ -1,4 +1,4 @@
-"""An investment case from ``case.yaml``: every fault of the file at once, each with its path and a repair."""
+"""An investment case from ``case.yaml`` or a workbook: every fault of the file at once, with its place and a repair."""
 
 from __future__ import annotations
 
@@ -24,19 +24,65 @@ from cxroi.case.programme import (
     Saving,
     ScoreGain,
 )
-from cxroi.case.rules import RULES, faults_across, shown
+from cxroi.case.rules import RULES, Fault, faults_across, shown
 from cxroi.errors import InvalidCase
+
+CASE_FILES = ("case.yaml", "case.xlsx")
+WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods")
+"""Endings of workbooks; those that can't be read are told to be saved as ``.xlsx``."""
 
 
 def read_case(path: str | Path) -> Case:
-    """Read an investment case from a YAML file.
+    """Read an investment case from a YAML file, or from the workbook that ``cxroi template`` writes.
 
     Raises
     ------
     InvalidCase
-        With every fault of the file, a line each: the path inside the file, what must hold, what is there, a repair.
+        With every fault of the file, a line each: the path inside the file (of a workbook: sheet and cell), what must
+        hold, what is there, a repair.
     """
+    if is_workbook(path):
+        from cxroi.case.workbook.reading import read_case_workbook
+
+        return read_case_workbook(path)
     return parse_case(_text(Path(path)))
+
+
+def is_workbook(path: str | Path) -> bool:
+    """Whether a case is kept in a workbook, by the ending of its name."""
+    return Path(path).suffix.lower() in WORKBOOKS
+
+
+def case_beside(folder: str | Path) -> Path | None:
+    """Case of a data set: ``case.yaml`` or ``case.xlsx`` in its folder; None where there is neither.
+
+    Raises
+    ------
+    InvalidCase
+        If both are there.
+    """
+    found = [path for name in CASE_FILES if (path := Path(folder, name)).is_file()]
+    if len(found) > 1:
+        raise InvalidCase(
+            f"{Path(folder).name} must hold one case; it holds {' and '.join(CASE_FILES)}. "
+            "Move one of them away, or say which to use with --case."
+        )
+    return found[0] if found else None
+
+
+def case_notices(path: str | Path) -> tuple[str, ...]:
+    """What in a workbook was not read and why that is worth knowing; nothing for a YAML file.
+
+    Raises
+    ------
+    InvalidCase
+        As `read_case`.
+    """
+    if not is_workbook(path):
+        return ()
+    from cxroi.case.workbook.reading import read_workbook
+
+    return read_workbook(path).notices
 
 
 def parse_case(text: str) -> Case:
@@ -50,7 +96,16 @@ def parse_case(text: str) -> Case:
     raw = _load(text)
     if not isinstance(raw, Mapping):
         raise InvalidCase("A case must be a mapping of names to values; start it with, for example, currency: VND.")
+    case, faults = validate(raw)
+    if case is None:
+        raise InvalidCase("\n".join(faults))
+    return case
+
+
+def validate(raw: Mapping[str, Any]) -> tuple[Case | None, tuple[str, ...]]:
+    """Case that plain data states; None with every fault, each a `Fault`, where it states none."""
     faults: dict[str, None] = {}
+    case = None
     try:
         case = Case.model_validate(dict(raw))
     except ValidationError as error:
@@ -60,9 +115,7 @@ def parse_case(text: str) -> Case:
         ]
         faults = dict.fromkeys(_fault(detail) for detail in details)
     faults |= dict.fromkeys(faults_across(raw))
-    if faults:
-        raise InvalidCase("\n".join(faults))
-    return case
+    return None if faults else case, tuple(faults)
 
 
 def _text(path: Path) -> str:
@@ -111,13 +164,17 @@ def _repeated_keys(node: yaml.Node | None) -> Iterator[str]:
             yield from _repeated_keys(child)
 
 
-def _fault(detail: Any) -> str:
+def _fault(detail: Any) -> Fault:
     """One line for one fault found by the models."""
+    steps = [step for step in detail["loc"] if isinstance(step, int) or step in RULES]
+    return Fault(_sentence(detail, steps), at=_path(steps), rule="model")
+
+
+def _sentence(detail: Any, steps: Sequence[str | int]) -> str:
     if detail["type"] == "extra_forbidden":
         return _unknown(detail["loc"])
     if detail["type"] == "invalid_key":
         return f"{shown(detail['input'])} must be text to be a name in a case. Remove it."
-    steps = [step for step in detail["loc"] if isinstance(step, int) or step in RULES]
     if isinstance(steps[-1], int):
         return f"{_path(steps)} must be a mapping of names to values; got {shown(detail['input'])}."
     rule, example = RULES[str(steps[-1])]

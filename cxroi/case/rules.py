@@ -85,13 +85,31 @@ RULES: dict[str, tuple[str, str]] = {
 """For each name in a case: what its value must be, and an example."""
 
 
+class Fault(str):
+    """The sentence of a fault as ``case.yaml`` needs it, with what another view needs to say it in its own words.
+
+    ``at`` is the place (``programmes[0].costs[1].month``), ``rule`` names the sentence under ``case_fault`` of the
+    catalogue, ``facts`` fill its placeholders.
+    """
+
+    at: str
+    rule: str
+    facts: Mapping[str, str]
+
+    def __new__(cls, sentence: str, *, at: str, rule: str, **facts: object) -> Fault:
+        """Sentence with its place, its rule and its facts."""
+        fault = super().__new__(cls, sentence)
+        fault.at, fault.rule, fault.facts = at, rule, {name: str(value) for name, value in facts.items()}
+        return fault
+
+
 def shown(value: object) -> str:
     """A value from a file, short enough for a message."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def faults_across(raw: Mapping[str, Any]) -> Iterator[str]:
+def faults_across(raw: Mapping[str, Any]) -> Iterator[Fault]:
     """Faults that need more than one value to be seen, in a case of any quality."""
     horizon = raw.get("horizon_months")
     programmes = _entries(raw.get("programmes"))
@@ -99,14 +117,20 @@ def faults_across(raw: Mapping[str, Any]) -> Iterator[str]:
     for at, entry in programmes:
         path = f"programmes[{at}]"
         if entry.get("id") == "total":
-            yield f"{path}.id must not be total, the name of the sum over programmes. Write another id."
+            yield _fault(
+                f"{path}.id", "total", "must not be total, the name of the sum over programmes. Write another id."
+            )
         yield from _route_faults(path, entry)
         yield from _reference_faults(path, entry, ids)
         ramp = entry.get("ramp_months")
         if _number(horizon) and _number(ramp) and ramp > horizon:
-            yield (
-                f"{path}.ramp_months must lie within the horizon of {horizon} months; got {ramp:g}. "
-                "Lengthen horizon_months, or shorten the ramp."
+            yield _fault(
+                f"{path}.ramp_months",
+                "beyond_horizon",
+                f"must lie within the horizon of {horizon} months; got {ramp:g}. "
+                "Lengthen horizon_months, or shorten the ramp.",
+                horizon=horizon,
+                got=f"{ramp:g}",
             )
         yield from _months_faults(path, {"start_month": entry.get("start_month")}, horizon)
         for name in ("costs", "savings", "benefits"):
@@ -116,7 +140,13 @@ def faults_across(raw: Mapping[str, Any]) -> Iterator[str]:
         for number, benefit in _entries(entry.get("benefits")):
             yield from _benefit_faults(f"{path}.benefits[{number}]", benefit)
     for name in dict.fromkeys(str(name) for name in ids if name is not None and ids.count(name) > 1):
-        yield f"programmes must have different ids; {shown(name)} stands more than once. Rename one."
+        second = [at for at, entry in programmes if str(entry.get("id")) == name][-1]
+        yield Fault(
+            f"programmes must have different ids; {shown(name)} stands more than once. Rename one.",
+            at=f"programmes[{second}].id",
+            rule="repeated_id",
+            got=name,
+        )
     yield from _budget_faults(raw)
     known = uncertain_inputs(str(name) for name in ids if name is not None)
     correlations = _entries(raw.get("correlations"))
@@ -124,7 +154,8 @@ def faults_across(raw: Mapping[str, Any]) -> Iterator[str]:
         yield from _correlation_faults(f"correlations[{at}]", entry, known)
     pairs = [pair for _, entry in correlations if (pair := _pair(entry))]
     if len(pairs) == len(correlations):
-        yield from correlation_faults(pairs)
+        for words in correlation_faults(pairs):
+            yield Fault(words, at="correlations", rule="joint_correlations")
 
 
 def uncertain_inputs(ids: Iterable[str]) -> tuple[str, ...]:
@@ -132,65 +163,93 @@ def uncertain_inputs(ids: Iterable[str]) -> tuple[str, ...]:
     return ("linkage", *(f"{name}.{each}" for each in ids for name in ("score_gain", "overrun")))
 
 
-def _route_faults(path: str, entry: Mapping[str, Any]) -> Iterator[str]:
+def _fault(at: str, rule: str, words: str, **facts: object) -> Fault:
+    """A fault whose sentence starts with its place."""
+    return Fault(f"{at} {words}", at=at, rule=rule, **facts)
+
+
+def _missing(at: str, name: str) -> Fault:
+    """A value that must be there."""
+    must, example = RULES[name]
+    return _fault(f"{at}.{name}", f"no_{name}", f"is missing; it must {must}. Write, for example, {example}.")
+
+
+def _route_faults(path: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
     """Faults of the way from a programme to money: one route through a score, or none and a saving."""
     routes = [name for name in ("score_gain", "drivers") if entry.get(name)]
     if len(routes) == 2:
-        yield f"{path} must state score_gain or drivers, not both. Remove one of them."
+        words = f"{path} must state score_gain or drivers, not both. Remove one of them."
+        yield Fault(words, at=f"{path}.score_gain", rule="two_routes")
     if not routes and "score_gain" not in entry and not entry.get("savings"):
-        rule, example = RULES["score_gain"]
-        yield f"{path}.score_gain is missing; it must {rule}. Write, for example, {example}."
+        yield _missing(path, "score_gain")
     if routes:
         for name in ("reach", "ramp_months", "half_life_months"):
             if name not in entry or (name == "reach" and entry[name] == 0.0 and type(entry[name]) is float):
-                rule, example = RULES[name]
-                yield f"{path}.{name} is missing; it must {rule}. Write, for example, {example}."
+                yield _missing(path, name)
 
 
-def _reference_faults(path: str, entry: Mapping[str, Any], ids: Sequence[object]) -> Iterator[str]:
+def _reference_faults(path: str, entry: Mapping[str, Any], ids: Sequence[object]) -> Iterator[Fault]:
     """Programmes that a programme requires or excludes but that do not exist."""
     for name in ("requires", "excludes"):
         stated = entry.get(name)
         for other in stated if isinstance(stated, (list, tuple)) else ():
             if other not in ids or other == entry.get("id"):
-                yield f"{path}.{name} must name other programmes of the case; got {shown(other)}. Use one of their ids."
+                yield _fault(
+                    f"{path}.{name}",
+                    "unknown_other",
+                    f"must name other programmes of the case; got {shown(other)}. Use one of their ids.",
+                    got=other,
+                )
 
 
-def _benefit_faults(path: str, entry: Mapping[str, Any]) -> Iterator[str]:
+def _benefit_faults(path: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
     """Money beside a benefit that the linkage values already, or without a source."""
     if entry.get("amount") is None:
         return
     benefit = entry.get("benefit")
     if benefit in BENEFITS[:7] or (_number(benefit) and 1 <= benefit <= 7):
-        yield (
-            f"{path}.amount must not be stated for benefits 1 to 7: they are terms of one customer value, which the "
-            "score gain already moves, and would count twice. Remove the amount."
+        yield _fault(
+            f"{path}.amount",
+            "counted_twice",
+            "must not be stated for benefits 1 to 7: they are terms of one customer value, which the "
+            "score gain already moves, and would count twice. Remove the amount.",
         )
     elif not entry.get("source"):
-        yield f"{path}.source is missing; an amount must say where it is from. Write it, or remove the amount."
+        yield _fault(
+            f"{path}.source",
+            "no_source",
+            "is missing; an amount must say where it is from. Write it, or remove the amount.",
+        )
 
 
-def _budget_faults(raw: Mapping[str, Any]) -> Iterator[str]:
+def _budget_faults(raw: Mapping[str, Any]) -> Iterator[Fault]:
     """Limits by quarter that do not fit the horizon."""
     budget, horizon = raw.get("budget"), raw.get("horizon_months")
     limits = budget.get("per_quarter") if isinstance(budget, Mapping) else None
     if isinstance(limits, (list, tuple)) and _number(horizon) and len(limits) != math.ceil(horizon / 3):
-        yield (
-            f"budget.per_quarter must hold one number for each of the {math.ceil(horizon / 3)} quarters of the horizon; "
-            f"it holds {len(limits)}. Write one number for all, or one each."
+        quarters = math.ceil(horizon / 3)
+        yield _fault(
+            "budget.per_quarter",
+            "quarters",
+            f"must hold one number for each of the {quarters} quarters of the horizon; "
+            f"it holds {len(limits)}. Write one number for all, or one each.",
+            quarters=quarters,
+            got=len(limits),
         )
 
 
-def _correlation_faults(path: str, entry: Mapping[str, Any], known: Sequence[str]) -> Iterator[str]:
+def _correlation_faults(path: str, entry: Mapping[str, Any], known: Sequence[str]) -> Iterator[Fault]:
     """Inputs that do not exist."""
     inputs = entry.get("inputs")
     if not isinstance(inputs, (list, tuple)):
         return
-    for name in inputs:
+    for number, name in enumerate(inputs):
         if name not in known:
-            yield f"{path}.inputs must name uncertain inputs; got {shown(name)}. Known here: {', '.join(known)}."
+            words = f"{path}.inputs must name uncertain inputs; got {shown(name)}. Known here: {', '.join(known)}."
+            yield Fault(words, at=f"{path}.inputs[{number}]", rule="unknown_input", got=name)
     if len(inputs) == 2 and inputs[0] == inputs[1]:
-        yield f"{path}.inputs must name two different inputs; got {shown(inputs[0])} twice. Name another one."
+        words = f"{path}.inputs must name two different inputs; got {shown(inputs[0])} twice. Name another one."
+        yield Fault(words, at=f"{path}.inputs[1]", rule="same_input")
 
 
 def _pair(entry: Mapping[str, Any]) -> Pair | None:
@@ -203,38 +262,48 @@ def _pair(entry: Mapping[str, Any]) -> Pair | None:
     return inputs[0], inputs[1], float(correlation)
 
 
-def _currency_faults(path: str, entry: Mapping[str, Any], raw: Mapping[str, Any]) -> Iterator[str]:
+def _currency_faults(path: str, entry: Mapping[str, Any], raw: Mapping[str, Any]) -> Iterator[Fault]:
     """Amounts in a currency without a rate."""
     currency, rates = entry.get("currency"), raw.get("exchange_rates")
     if currency is None or currency == raw.get("currency"):
         return
     if not isinstance(rates, Mapping) or currency not in rates:
-        yield (
-            f"{path}.currency must have a rate in exchange_rates; {shown(currency)} has none. "
-            f"Write, for example, exchange_rates: {{{str(currency)[:3]}: 26000}}."
+        yield _fault(
+            f"{path}.currency",
+            "no_rate",
+            f"must have a rate in exchange_rates; {shown(currency)} has none. "
+            f"Write, for example, exchange_rates: {{{str(currency)[:3]}: 26000}}.",
+            got=currency,
         )
 
 
-def _months_faults(path: str, stated: Mapping[str, object], horizon: object) -> Iterator[str]:
+def _months_faults(path: str, stated: Mapping[str, object], horizon: object) -> Iterator[Fault]:
     """Months beyond the horizon."""
     for name, value in stated.items():
         if _number(horizon) and _number(value) and value > horizon:
-            yield (
-                f"{path}.{name} must lie within the horizon of {horizon} months; got {value}. "
-                "Lengthen horizon_months, or end the cost earlier."
+            yield _fault(
+                f"{path}.{name}",
+                "beyond_horizon",
+                f"must lie within the horizon of {horizon} months; got {value}. "
+                "Lengthen horizon_months, or end the cost earlier.",
+                horizon=horizon,
+                got=value,
             )
 
 
-def _amount_faults(path: str, cost: Mapping[str, Any], horizon: object) -> Iterator[str]:
+def _amount_faults(path: str, cost: Mapping[str, Any], horizon: object) -> Iterator[Fault]:
     """Faults between the months, the kind and the horizon of one cost, saving or benefit."""
     month, until, kind = cost.get("month"), cost.get("until_month"), cost.get("kind")
     yield from _months_faults(path, {"month": month, "until_month": until}, horizon)
     if _number(month) and _number(until) and until < month:
-        yield f"{path}.until_month must not lie before month {month}; got {until}. Exchange the two."
+        words = f"must not lie before month {month}; got {until}. Exchange the two."
+        yield _fault(f"{path}.until_month", "ends_before", words, month=month, got=until)
     if kind == "recurring" and until is None:
-        yield f"{path}.until_month is missing; a recurring cost must say when it ends. Write, for example, 36."
+        words = "is missing; a recurring cost must say when it ends. Write, for example, 36."
+        yield _fault(f"{path}.until_month", "no_end", words)
     if kind == "one_off" and until is not None and until != month:
-        yield f"{path}.kind must be recurring where until_month is stated; got one_off. Write kind: recurring."
+        words = "must be recurring where until_month is stated; got one_off. Write kind: recurring."
+        yield _fault(f"{path}.kind", "not_one_off", words)
 
 
 def _entries(value: object) -> list[tuple[int, Mapping[str, Any]]]:

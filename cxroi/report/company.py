@@ -114,7 +114,7 @@ def open_dataset(
     quarter
         Last quarter to report, like ``2026Q3``; empty: the last complete one.
     case
-        Investment case; empty: ``case.yaml`` beside ``dataset.yaml``, where there is one.
+        Investment case; empty: ``case.yaml`` or ``case.xlsx`` beside ``dataset.yaml``, where there is one.
     seed, draws
         Of the simulated futures of the case.
 

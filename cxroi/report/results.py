@@ -10,7 +10,7 @@ from typing import TypeVar
 import pandas as pd
 
 from cxroi import periods
-from cxroi.case import BusinessCase, Case, business_case, read_case
+from cxroi.case import BusinessCase, Case, business_case, case_beside, read_case
 from cxroi.errors import InputError, InvalidCase
 from cxroi.language import EVIDENCE, Code, Language
 from cxroi.linkage import METHODS, Linkage, headline_method
@@ -138,17 +138,15 @@ def sensitivity(found: CustomerValue | str) -> pd.DataFrame | str:
 
 
 def stated_case(dataset: str, case: str = "") -> Case | str:
-    """Case of a file, by default ``case.yaml`` beside ``dataset.yaml``, or why there is none.
+    """Case of a file, by default ``case.yaml`` or ``case.xlsx`` beside ``dataset.yaml``, or why there is none.
 
     Raises
     ------
     InvalidCase
-        If the file is faulty.
+        If the file is faulty, or both are there.
     """
-    beside = Path(folder(dataset), "case.yaml")
-    if not case and not beside.is_file():
-        return NO_CASE
-    return read_case(_near(case) if case else beside)
+    file = _near(case) if case else case_beside(folder(dataset))
+    return NO_CASE if file is None else read_case(file)
 
 
 def decide(panel: Panel, case: Case | str, *, seed: int, draws: int) -> BusinessCase | str:

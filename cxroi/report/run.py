@@ -148,7 +148,7 @@ def run(
     quarter
         Last quarter to report, like ``2026Q3``; empty: the last complete one.
     case
-        Investment case; empty: ``case.yaml`` beside ``dataset.yaml``.
+        Investment case; empty: ``case.yaml`` or ``case.xlsx`` beside ``dataset.yaml``.
     out
         Folder of the run, ``reports/<name of the data set>`` by default. An earlier run there is replaced on success.
     parameters

@@ -37,6 +37,8 @@ class MarginResponse:
         Lowest and highest observed answer.
     reason : str
         Why there is no response; empty where there is one. With a reason the arrays may have no rows.
+    through_referrals, through_service : ndarray, shape (draws, quarters), or None
+        Further currency per customer and point while a gain is in force, where known: they add to ``through_spend``.
 
     Raises
     ------
@@ -54,6 +56,8 @@ class MarginResponse:
     persistence: NDArray[np.float64] | None
     score_range: tuple[float, float]
     reason: str = ""
+    through_referrals: NDArray[np.float64] | None = None
+    through_service: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         shapes = {self.baseline.shape, self.through_retention.shape, self.through_spend.shape}

@@ -1,0 +1,221 @@
+"use strict";
+// One future of the investment case, recomputed when a reader moves an assumption.
+// `whatIf` is cxroi.case.what_if.what_if once more; `writer` is cxroi.language.Language. Tests compare them number by number.
+
+function whatIf(model, inputs) {
+  const cut = (gain) => (gain ? Math.min(1, model.width / Math.abs(gain)) : 1);
+  const quarters = model.retention.length;
+  const margin = new Array(quarters).fill(0);
+  let reached = 0;
+  model.programmes.forEach((programme, at) => {
+    const gain = inputs.gains[at] * cut(inputs.gains[at]);
+    const halfLife = inputs.halfLives[at] === null ? Infinity : inputs.halfLives[at];
+    reached += gain;
+    let points = 0;
+    for (let quarter = 0; quarter < quarters; quarter++) {
+      let share = 0;
+      for (let month = 3 * quarter; month < 3 * quarter + 3; month++) share += inForce(month + 0.5 - programme.start, programme.ramp, halfLife);
+      share /= 3;
+      points += share;
+      margin[quarter] += gain * model.customers * inputs.reaches[at] * (model.retention[quarter] * points + model.level[quarter] * share);
+    }
+  });
+  const together = model.programmes.length > 1 ? cut(reached) : 1;
+  const kept = 1 - model.tax;
+  const result = { net: [], cumulative: [], discounted: [], pvCost: 0, pvBenefit: 0 };
+  let plain = 0;
+  let worth = 0;
+  for (let month = 0; month <= inputs.horizon; month++) {
+    let benefit = month ? (together * inputs.margin * margin[Math.floor((month - 1) / 3)]) / 3 : 0;
+    let cost = 0;
+    for (const programme of model.programmes) {
+      benefit += programme.benefit[month];
+      cost += programme.cost[month] * inputs.cost;
+    }
+    const prices = (1 + model.inflation) ** (month / 12);
+    const discount = (1 + inputs.rate) ** (-(month && model.mid ? month - 0.5 : month) / 12);
+    const net = kept * prices * (benefit - cost);
+    result.pvCost += kept * prices * cost * discount;
+    result.pvBenefit += kept * prices * benefit * discount;
+    result.net.push(net);
+    result.cumulative.push((plain += net));
+    result.discounted.push((worth += net * discount));
+  }
+  result.npv = result.pvBenefit - result.pvCost;
+  result.roi = result.pvCost ? result.npv / result.pvCost : NaN;
+  result.payback = payback(result.cumulative);
+  result.discountedPayback = payback(result.discounted);
+  return result;
+}
+
+// Share of a gain in force at a time after its start, in months: a logistic ramp, then halved every half-life.
+function inForce(time, ramp, halfLife) {
+  if (time < 0) return 0;
+  const fading = 0.5 ** (Math.max(time - ramp, 0) / halfLife);
+  if (!ramp) return fading;
+  const logistic = (share) => 1 / (1 + Math.exp(-10 * (share - 0.5)));
+  return ((logistic(Math.min(time / ramp, 1)) - logistic(0)) / (logistic(1) - logistic(0))) * fading;
+}
+
+// Months until a cumulative flow is back at zero and stays there; Infinity where it does not get there.
+function payback(cumulative) {
+  const tolerance = 1e-9 * Math.max(...cumulative.map(Math.abs));
+  let latest = cumulative.length - 1;
+  while (latest >= 0 && cumulative[latest] >= -tolerance) latest--;
+  if (latest < 0) return 0;
+  if (latest === cumulative.length - 1) return Infinity;
+  const owed = -cumulative[latest];
+  const earned = cumulative[latest + 1] + owed;
+  return latest + (earned > 0 ? Math.min(owed / earned, 1) : 1);
+}
+
+// Numbers as the page writes them. Halves are rounded away from zero on the shortest decimal form of a number.
+function writer(words) {
+  const fill = (pattern, values) => pattern.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+
+  // A number as sign, digits and the power of ten of the first digit.
+  function parts(x) {
+    const [digits, power] = Math.abs(x).toExponential().split("e");
+    return { negative: x < 0, digits: digits.replace(".", ""), power: Number(power) };
+  }
+
+  function rounded(number, places) {
+    const keep = number.power + 1 + places;
+    if (keep >= number.digits.length) return number;
+    const up = keep >= 0 && number.digits.charAt(keep) >= "5" ? 1n : 0n;
+    const whole = (BigInt(keep > 0 ? number.digits.slice(0, keep) : "0") + up).toString();
+    if (whole === "0") return { negative: false, digits: "0", power: 0 };
+    return { negative: number.negative, digits: whole, power: whole.length - 1 - places };
+  }
+
+  // Digits with separators, without a sign; `least` and `most` decimals.
+  function plain(number, least, most) {
+    let { digits, power } = rounded(number, most);
+    if (power < 0) {
+      digits = "0".repeat(-power) + digits;
+      power = 0;
+    }
+    digits = digits.padEnd(power + 1, "0");
+    const decimals = digits.slice(power + 1).replace(/0+$/, "").padEnd(least, "0");
+    const whole = digits.slice(0, power + 1).replace(/\B(?=(\d{3})+$)/g, words.group);
+    return decimals ? whole + words.decimal + decimals : whole;
+  }
+
+  const number = (x, digits) => {
+    const exact = rounded(parts(x), digits);
+    return (exact.negative ? "-" : "") + plain(exact, digits, digits);
+  };
+  const percent = (x, digits) => {
+    const shifted = parts(x);
+    if (shifted.digits !== "0") shifted.power += 2;
+    const exact = rounded(shifted, digits);
+    return (exact.negative ? "-" : "") + plain(exact, digits, digits) + "%";
+  };
+  function money(x) {
+    const exact = parts(x);
+    const short = exact.digits === "0" ? exact : rounded(exact, 2 - exact.power);
+    for (const [scale, exponent] of words.scales) {
+      if (short.power >= exponent && short.digits !== "0") {
+        const text = plain({ ...short, power: short.power - exponent }, 0, 2);
+        return fill(words.compact, { sign: short.negative ? "-" : "", symbol: words.symbol, number: text, scale });
+      }
+    }
+    const digits = Math.abs(x) >= 1000 ? 0 : words.precision;
+    const amount = rounded(exact, digits);
+    return fill(amount.negative ? words.below : words.above, { number: plain(amount, digits, digits) });
+  }
+  const months = (x) => (Number.isFinite(x) ? fill(words.months, { number: number(x, 0) }) : words.never);
+  const ratio = (x) => (Number.isNaN(x) ? words.none : percent(x, 0));
+  return { fill, number, percent, money, months, ratio };
+}
+
+function start(root, { model, controls, words }) {
+  const write = writer(words);
+  const inputs = controls.map((control) => root.querySelector("#what-if-" + control.input));
+  const picture = root.querySelector(".picture");
+  const said = root.querySelector("[role=status]");
+  const unbroken = (text) => text.replace(/^-/, "\u2011");
+  let pending = 0;
+
+  const at = (places) => Object.fromEntries(controls.map((control, n) => [control.input, control.stops[places[n]][0]]));
+  const base = whatIf(model, at(controls.map((control) => control.base)));
+
+  function show() {
+    const places = inputs.map((input) => Number(input.value));
+    const result = whatIf(model, at(places));
+    controls.forEach((control, n) => {
+      const text = control.stops[places[n]][1];
+      inputs[n].setAttribute("aria-valuetext", text);
+      inputs[n].parentElement.querySelector("output").textContent = text;
+    });
+    const figures = {
+      npv: write.money(result.npv),
+      roi: write.ratio(result.roi),
+      payback: write.months(result.payback),
+      discounted: write.months(result.discountedPayback),
+    };
+    for (const [name, text] of Object.entries(figures)) root.querySelector(`[data-figure=${name}]`).textContent = unbroken(text);
+    const sentence = write.fill(words.sentence, figures);
+    draw(picture, base.discounted, result.discounted, words, write, sentence);
+    clearTimeout(pending);
+    pending = setTimeout(() => (said.textContent = sentence), 400); // once the slider rests
+  }
+
+  for (const input of inputs) input.addEventListener("input", show);
+  root.querySelector("button").addEventListener("click", () => {
+    controls.forEach((control, n) => (inputs[n].value = control.base));
+    show();
+  });
+  window.addEventListener("resize", show);
+  for (const part of root.querySelectorAll(".live")) part.hidden = false;
+  controls.forEach((control, n) => (inputs[n].value = control.base)); // a browser may remember where they stood
+  show();
+}
+
+// Cumulative discounted cash flow: the base thin, the reader's thick, in the width that there is.
+function draw(picture, base, moved, words, write, sentence) {
+  const width = Math.max(picture.clientWidth, 260);
+  const height = 250;
+  const edge = { top: 12, bottom: 44, left: 8, right: 14 };
+  const all = [0, ...base, ...moved];
+  const ticks = spaced(Math.min(...all), Math.max(...all), 4);
+  const labels = ticks.map((tick) => write.money(tick).replace(/^-/, "\u2011"));
+  edge.left += 7.2 * Math.max(...labels.map((label) => label.length));
+  const last = Math.max(base.length, moved.length) - 1;
+  const [low, high] = [ticks[0], ticks[ticks.length - 1]];
+  const x = (month) => edge.left + ((width - edge.left - edge.right) * month) / last;
+  const y = (amount) => edge.top + ((height - edge.top - edge.bottom) * (high - amount)) / (high - low || 1);
+  const line = (flows) => flows.map((flow, month) => `${month ? "L" : "M"}${x(month).toFixed(1)} ${y(flow).toFixed(1)}`).join("");
+  const svg = element("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${words.picture} ${sentence}` });
+  ticks.forEach((tick, n) => {
+    svg.append(element("line", { x1: edge.left, x2: width - edge.right, y1: y(tick), y2: y(tick), class: tick ? "grid" : "zero" }));
+    svg.append(element("text", { x: edge.left - 6, y: y(tick) + 4, "text-anchor": "end" }, labels[n]));
+  });
+  const step = [1, 3, 6, 12, 24, 60, 120].find((each) => last / each <= (width < 480 ? 4 : 7)) || 120;
+  for (let month = 0; month <= last; month += step) {
+    svg.append(element("text", { x: x(month), y: height - edge.bottom + 18, "text-anchor": "middle" }, write.number(month, 0)));
+  }
+  svg.append(element("text", { x: (edge.left + width - edge.right) / 2, y: height - 6, "text-anchor": "middle" }, words.axis));
+  svg.append(element("path", { d: line(base), class: "base" }), element("path", { d: line(moved), class: "moved" }));
+  picture.replaceChildren(svg);
+}
+
+// Round numbers from below the lowest to above the highest amount, zero among them.
+function spaced(low, high, count) {
+  const rough = (high - low) / count || 1;
+  const unit = 10 ** Math.floor(Math.log10(rough));
+  const step = unit * [1, 2, 5, 10].find((each) => each * unit >= rough * 0.999);
+  const ticks = [];
+  for (let n = Math.floor(low / step); n <= Math.ceil(high / step); n++) ticks.push(n * step);
+  return ticks;
+}
+
+function element(name, attributes, text) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text) made.textContent = text;
+  return made;
+}
+
+if (typeof document === "object") start(document.getElementById("what-if"), JSON.parse(document.getElementById("what-if-data").textContent));
+else module.exports = { whatIf, writer };

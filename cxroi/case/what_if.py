@@ -14,11 +14,12 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from cxroi.case import finance
 from cxroi.case.business_case import BusinessCase
 from cxroi.case.forecast import MEDIAN, TOTAL, Floats, score_path, triangular
-from cxroi.case.programme import Case, Programme
+from cxroi.case.programme import Programme
 from cxroi.case.terms import CATEGORIES
 from cxroi.errors import InputError
 from cxroi.value.response import MarginResponse
@@ -362,7 +363,7 @@ def _channel(channel: Floats | None, response: MarginResponse, row: int) -> Floa
     return np.zeros(response.quarters) if channel is None else channel[row]
 
 
-def _drawn(decision: BusinessCase) -> tuple[Floats, dict[str, Floats]]:
+def _drawn(decision: BusinessCase) -> tuple[NDArray[np.int64], dict[str, Floats]]:
     """Draws of the linkage and of every gain, as the case drew them."""
     rng = np.random.default_rng(decision.seed)
     linkage = rng.integers(0, len(decision.response.baseline), decision.draws)

@@ -30,6 +30,7 @@ from cxroi.report.key_figures import key_figures
 from cxroi.report.model import Link, Report, Sentence
 from cxroi.report.outcome_period import in_outcome_period
 from cxroi.report.run import INDEX, Finish
+from cxroi.report.what_if import what_if_panel
 from cxroi.report.wording import verdict
 
 __all__ = ["answer", "executive_report", "prepare_report", "verdict", "write_tables"]
@@ -73,6 +74,7 @@ def executive_report(
         key_figures=tuple(key_figures(assessment, language)),
         sections=sections,
         links=_links(pages, language),
+        what_if=what_if_panel(assessment, language),
     )
 
 

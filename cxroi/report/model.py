@@ -76,6 +76,30 @@ class Link:
 
 
 @dataclass(frozen=True)
+class Lever:
+    """An assumption that a reader can move: its ``stops`` in words, and at which of them it stands at first."""
+
+    id: str
+    label: str
+    stops: tuple[str, ...]
+    base: int
+
+
+@dataclass(frozen=True)
+class WhatIfPanel:
+    """A part of the page that recomputes one future of the case in the reader's browser.
+
+    ``figures`` are ``(id, label, value)`` of the base; ``data`` is what the page's script computes with, as JSON.
+    """
+
+    title: str
+    sentences: tuple[Sentence, ...]
+    levers: tuple[Lever, ...]
+    figures: tuple[tuple[str, str, str], ...]
+    data: str
+
+
+@dataclass(frozen=True)
 class Report:
     """The executive report of one run."""
 
@@ -86,3 +110,4 @@ class Report:
     key_figures: tuple[KeyFigure, ...]
     sections: tuple[Section, ...]
     links: tuple[Link, ...] = ()
+    what_if: WhatIfPanel | None = None

@@ -186,18 +186,27 @@ function draw(picture, base, moved, words, write, sentence) {
   const x = (month) => edge.left + ((width - edge.left - edge.right) * month) / last;
   const y = (amount) => edge.top + ((height - edge.top - edge.bottom) * (high - amount)) / (high - low || 1);
   const line = (flows) => flows.map((flow, month) => `${month ? "L" : "M"}${x(month).toFixed(1)} ${y(flow).toFixed(1)}`).join("");
-  const svg = element("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${words.picture} ${sentence}` });
+  const svg = picture.firstElementChild;
+  const element = (name, attributes, text) => {
+    const made = document.createElementNS(svg.namespaceURI, name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    if (text) made.textContent = text;
+    svg.append(made);
+  };
+  svg.replaceChildren();
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  svg.setAttribute("aria-label", `${words.picture} ${sentence}`);
   ticks.forEach((tick, n) => {
-    svg.append(element("line", { x1: edge.left, x2: width - edge.right, y1: y(tick), y2: y(tick), class: tick ? "grid" : "zero" }));
-    svg.append(element("text", { x: edge.left - 6, y: y(tick) + 4, "text-anchor": "end" }, labels[n]));
+    element("line", { x1: edge.left, x2: width - edge.right, y1: y(tick), y2: y(tick), class: tick ? "grid" : "zero" });
+    element("text", { x: edge.left - 6, y: y(tick) + 4, "text-anchor": "end" }, labels[n]);
   });
   const step = [1, 3, 6, 12, 24, 60, 120].find((each) => last / each <= (width < 480 ? 4 : 7)) || 120;
   for (let month = 0; month <= last; month += step) {
-    svg.append(element("text", { x: x(month), y: height - edge.bottom + 18, "text-anchor": "middle" }, write.number(month, 0)));
+    element("text", { x: x(month), y: height - edge.bottom + 18, "text-anchor": "middle" }, write.number(month, 0));
   }
-  svg.append(element("text", { x: (edge.left + width - edge.right) / 2, y: height - 6, "text-anchor": "middle" }, words.axis));
-  svg.append(element("path", { d: line(base), class: "base" }), element("path", { d: line(moved), class: "moved" }));
-  picture.replaceChildren(svg);
+  element("text", { x: (edge.left + width - edge.right) / 2, y: height - 6, "text-anchor": "middle" }, words.axis);
+  element("path", { d: line(base), class: "base" });
+  element("path", { d: line(moved), class: "moved" });
 }
 
 // Round numbers from below the lowest to above the highest amount, zero among them.
@@ -208,13 +217,6 @@ function spaced(low, high, count) {
   const ticks = [];
   for (let n = Math.floor(low / step); n <= Math.ceil(high / step); n++) ticks.push(n * step);
   return ticks;
-}
-
-function element(name, attributes, text) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text) made.textContent = text;
-  return made;
 }
 
 if (typeof document === "object") start(document.getElementById("what-if"), JSON.parse(document.getElementById("what-if-data").textContent));

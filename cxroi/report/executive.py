@@ -74,7 +74,7 @@ def executive_report(
         key_figures=tuple(key_figures(assessment, language)),
         sections=sections,
         links=_links(pages, language),
-        what_if=what_if_panel(assessment, language),
+        what_if=what_if_panel(assessment.decision, language),
     )
 
 

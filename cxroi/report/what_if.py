@@ -15,7 +15,6 @@ from babel.numbers import get_currency_precision, get_currency_symbol
 from cxroi.case import BusinessCase
 from cxroi.case.what_if import WhatIf, WhatIfResult, median_future, what_if
 from cxroi.language import LOCALES, SCALES, Language, catalogue, placeholders
-from cxroi.report.company import Assessment
 from cxroi.report.model import Lever, Sentence, WhatIfPanel
 
 STOPS = 40
@@ -28,13 +27,10 @@ Value = float | int | Sequence[float | None]
 Stops = list[tuple[Value, str]]
 
 
-def what_if_panel(assessment: Assessment, language: Language) -> WhatIfPanel | None:
-    """The part of the page for the median future of the case; None where there is no case, or no way to value it."""
-    decision = assessment.decision
-    if not isinstance(decision, BusinessCase):
-        return None
-    model = median_future(decision)
-    if isinstance(model, str):
+def what_if_panel(decision: BusinessCase | str, language: Language) -> WhatIfPanel | None:
+    """The part of the page for the median future of a case; None where there is no case, or no way to value it."""
+    model = decision if isinstance(decision, str) else median_future(decision)
+    if isinstance(decision, str) or isinstance(model, str):
         return None
     language = replace(language, currency=model.currency)
     levers = what_if_levers(model, decision, language)

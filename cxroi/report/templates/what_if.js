@@ -126,7 +126,8 @@ function writer(words) {
   }
   const months = (x) => (Number.isFinite(x) ? fill(words.months, { number: number(x, 0) }) : words.never);
   const ratio = (x) => (Number.isNaN(x) ? words.none : percent(x, 0));
-  return { fill, number, percent, money, months, ratio };
+  const unbroken = (text) => text.replace(/(^|[^\w.,-])-(?=[\d₫$€£¥])/g, "$1\u2011"); // a minus stays with its number
+  return { fill, number, percent, money, months, ratio, unbroken };
 }
 
 function start(root, { model, controls, words }) {
@@ -134,7 +135,6 @@ function start(root, { model, controls, words }) {
   const inputs = controls.map((control) => root.querySelector("#what-if-" + control.input));
   const picture = root.querySelector(".picture");
   const said = root.querySelector("[role=status]");
-  const unbroken = (text) => text.replace(/^-/, "\u2011");
   let pending = 0;
 
   const at = (places) => Object.fromEntries(controls.map((control, n) => [control.input, control.stops[places[n]][0]]));
@@ -154,11 +154,11 @@ function start(root, { model, controls, words }) {
       payback: write.months(result.payback),
       discounted: write.months(result.discountedPayback),
     };
-    for (const [name, text] of Object.entries(figures)) root.querySelector(`[data-figure=${name}]`).textContent = unbroken(text);
-    const sentence = write.fill(words.sentence, figures);
+    for (const [name, text] of Object.entries(figures)) root.querySelector(`[data-figure=${name}]`).textContent = write.unbroken(text);
+    const sentence = write.unbroken(write.fill(words.sentence, figures));
     draw(picture, base.discounted, result.discounted, words, write, sentence);
     clearTimeout(pending);
-    pending = setTimeout(() => (said.textContent = sentence), 400); // once the slider rests
+    pending = setTimeout(() => (said.textContent = sentence), 250); // once the slider rests
   }
 
   for (const input of inputs) input.addEventListener("input", show);
@@ -179,7 +179,7 @@ function draw(picture, base, moved, words, write, sentence) {
   const edge = { top: 12, bottom: 44, left: 8, right: 14 };
   const all = [0, ...base, ...moved];
   const ticks = spaced(Math.min(...all), Math.max(...all), 4);
-  const labels = ticks.map((tick) => write.money(tick).replace(/^-/, "\u2011"));
+  const labels = ticks.map((tick) => write.unbroken(write.money(tick)));
   edge.left += 7.2 * Math.max(...labels.map((label) => label.length));
   const last = Math.max(base.length, moved.length) - 1;
   const [low, high] = [ticks[0], ticks[ticks.length - 1]];

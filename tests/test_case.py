@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxroi.case import BusinessCase, Case, business_case, faded_as_observed, finance, parse_case, read_case
-from cxroi.case.forecast import score_path, triangular
+from cxroi.case.flows import score_path
+from cxroi.case.ranges import triangular
 from cxroi.errors import InputError, InvalidCase
 from cxroi.value.response import MarginResponse
 

@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from cxroi.case.checks import COLUMNS as CHECK_COLUMNS
 from cxroi.case.checks import case_checks, observed_half_life_months
-from cxroi.case.forecast import (
-    HIGH,
-    LOW,
-    MEDIAN,
-    TOTAL,
-    Floats,
-    Forecast,
-    Scenario,
-    base_cells,
-    by_quarter,
-    corner,
-    discount_factors,
-    forecasts_of,
-    net_flows,
-    quarters_of,
-    triangular,
-    unit_benefit,
-)
+from cxroi.case.flows import Floats, discount_factors, quarters_of
+from cxroi.case.forecast import TOTAL, Forecast, Scenario, forecasts_of, scenario_of
+from cxroi.case.inputs import Inputs, draw_inputs, point_values
+from cxroi.case.measures import HIGH, LOW, MEDIAN, Cells, base_cells, net_flows, one_cell, told
 from cxroi.case.programme import Case
+from cxroi.case.ranges import gain_at
 from cxroi.case.terms import CATEGORIES, LADDER
 from cxroi.errors import InputError, InvalidCase
 from cxroi.value.response import MarginResponse
@@ -54,6 +41,8 @@ class BusinessCase:
         The conservative and the optimistic scenario, a single draw each.
     seed, draws : int
         What the draws came from, and their number.
+    inputs : Inputs
+        The draws of every uncertain input.
     """
 
     case: Case
@@ -62,6 +51,7 @@ class BusinessCase:
     scenarios: tuple[tuple[Scenario, Forecast], ...]
     seed: int
     draws: int
+    inputs: Inputs
 
     def __repr__(self) -> str:
         return str(self.tidy().to_string(index=False))
@@ -88,15 +78,17 @@ class BusinessCase:
         """
         rows: list[tuple[object, ...]] = []
         for forecast in self.forecasts:
-            rows += [(forecast.programme, "base", *row) for row in _base_rows(forecast, self.case, self._rung)]
+            cells = partial(_base, forecast, self._rung)
+            rows += [(forecast.programme, "base", *row) for row in told(self.case, cells)]
         for scenario, forecast in self.scenarios:
-            rows += [(forecast.programme, scenario, *row) for row in _scenario_rows(forecast, self.case, self._rung)]
+            cells = partial(_single, forecast, self._rung)
+            rows += [(forecast.programme, scenario, *row) for row in told(self.case, cells)]
         frame = pd.DataFrame(rows, columns=list(COLUMNS))
         return frame.astype(dict.fromkeys(("low", "median", "high", "mean"), float))
 
     def glance(self) -> pd.DataFrame:
         """One row: the figures of the total (or of the only programme), and what they rest on."""
-        rows = {row[0]: row[1:] for row in _base_rows(self.whole, self.case, self._rung)}
+        rows = {row[0]: row[1:] for row in told(self.case, partial(_base, self.whole, self._rung))}
         row = {
             "programmes": len(self.case.programmes),
             "currency": self.case.currency,
@@ -209,21 +201,10 @@ def business_case(response: MarginResponse, case: Case, *, seed: int, draws: int
     can be the worse one: the worst and the best of the four corners are taken.
     """
     _check(response, case, draws)
-    rng = np.random.default_rng(seed)
-    linkage = np.empty(0, dtype=np.int64) if response.reason else rng.integers(0, len(response.baseline), draws)
-    luck = {programme_id: rng.random(draws) for programme_id in sorted(each.id for each in case.programmes)}
-    units = [unit_benefit(response, case, programme) for programme in case.programmes]
-    gains = [
-        triangular(luck[each.id], each.gain.low, each.gain.mode, each.gain.high)[: len(linkage)]
-        for each in case.programmes
-    ]
-    forecasts = forecasts_of(case, response, gains, [unit[linkage] for unit in units])
-    scenarios: list[tuple[Scenario, Forecast]] = []
-    for scenario in _EXTREMES:
-        corners = [corner(case, each, unit, scenario) for each, unit in zip(case.programmes, units, strict=True)]
-        ends, lines = [gain for gain, _ in corners], [line for _, line in corners]
-        scenarios += [(scenario, forecast) for forecast in forecasts_of(case, response, ends, lines)]
-    return BusinessCase(case, response, forecasts, tuple(scenarios), seed, draws)
+    inputs = draw_inputs(case, response, seed=seed, draws=draws)
+    forecasts = forecasts_of(case, response, inputs)
+    scenarios = [(name, each) for name in _EXTREMES for each in scenario_of(case, response, name)]
+    return BusinessCase(case, response, forecasts, tuple(scenarios), seed, draws, inputs)
 
 
 def _check(response: MarginResponse, case: Case, draws: int) -> None:
@@ -249,77 +230,29 @@ def _check(response: MarginResponse, case: Case, draws: int) -> None:
         )
 
 
-_UNITS = {
-    "npv": "currency",
-    "roi": "ratio",
-    "roi_undiscounted": "ratio",
-    "irr": "per_year",
-    "irr_count": "count",
-    "mirr": "per_year",
-    "payback_months": "months",
-    "discounted_payback_months": "months",
-    "p_payback_within_horizon": "probability",
-    "p_npv_positive": "probability",
-    "break_even_score_gain": "points",
-    "break_even_multiple": "ratio",
-    "pv_cost": "currency",
-    "pv_benefit": "currency",
-    "linkage_evidence": "rung_of_5",
-}
-"""Measures of ``case.csv`` in their order; the unit ``currency`` is written as the case's currency."""
-
-Row = tuple[str, float, float, float, float, str]
-
-
-def _rows(case: Case, cells: Callable[[str], tuple[float, float, float, float]]) -> Iterator[Row]:
-    """A row per measure; what is not a finite number is an empty cell."""
-    for measure, unit in _UNITS.items():
-        low, median, high, mean = (value if math.isfinite(value) else math.nan for value in cells(measure))
-        yield measure, low, median, high, mean, case.currency if unit == "currency" else unit
-
-
-def _base_rows(forecast: Forecast, case: Case, rung: float) -> list[Row]:
+def _base(forecast: Forecast, rung: float, measure: str) -> Cells:
     """Quantiles and mean over all draws."""
-    told = _without_rate_of_total_loss(forecast)
-    return list(
-        _rows(case, lambda measure: (rung,) * 4 if measure == "linkage_evidence" else base_cells(told, measure))
-    )
+    return (rung,) * 4 if measure == "linkage_evidence" else base_cells(forecast.measures, measure)
 
 
-def _scenario_rows(forecast: Forecast, case: Case, rung: float) -> list[Row]:
-    """The single draw of a scenario four times; probabilities have no meaning there and stay empty."""
-    measures = _without_rate_of_total_loss(forecast).measures | {"linkage_evidence": np.array([rung])}
-
-    def cells(measure: str) -> tuple[float, float, float, float]:
-        return (float(measures[measure][0]) if measure in measures else math.nan,) * 4
-
-    return list(_rows(case, cells))
-
-
-def _without_rate_of_total_loss(forecast: Forecast) -> Forecast:
-    """The forecast with no modified rate, in place of -1, where in no month more flows back than goes out.
-
-    Such draws keep their place as the worst ones.
-    """
-    if "mirr" not in forecast.measures:
-        return forecast
-    rate = forecast.measures["mirr"]
-    return replace(forecast, measures=forecast.measures | {"mirr": np.where(rate > -1.0, rate, -np.inf)})
+def _single(forecast: Forecast, rung: float, measure: str) -> Cells:
+    """The single draw of a scenario."""
+    return (rung,) * 4 if measure == "linkage_evidence" else one_cell(forecast.measures, measure)
 
 
 def _cash_flows(forecast: Forecast, case: Case) -> pd.DataFrame:
     """Months 0…H of one forecast."""
     months = np.arange(case.horizon_months + 1)
-    cost = forecast.costs.sum(axis=0)
+    costs = forecast.costs
     columns: dict[str, object] = {
         "programme": forecast.programme,
         "month": months,
         "date": [pd.Timestamp(case.start) + pd.DateOffset(months=int(month)) for month in months],
     }
-    columns |= {f"cost_{name}": forecast.costs[at] for at, name in enumerate(CATEGORIES)}
-    columns["cost"] = cost
-    net = net_flows(case, cost, forecast.benefit)
-    benefit = net / (1.0 - case.tax_rate) + cost
+    columns |= {f"cost_{name}": costs[at] for at, name in enumerate(CATEGORIES)}
+    columns["cost"] = costs.sum(axis=0)
+    net = net_flows(case, forecast.spent, forecast.besides, forecast.benefit)
+    benefit = net / (1.0 - case.tax_rate) + forecast.spent.by_month()
     series = {
         "benefit": benefit,
         "net": net,
@@ -347,10 +280,9 @@ def _tornado(result: BusinessCase) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     cost = float(result.whole.measures["pv_cost"][0])
     low, median, high = (_gains_at(case, response, share) for share in (0.1, 0.5, 0.9))
-    weights = by_quarter(discount_factors(case)[1:]) * (1.0 - case.tax_rate)
-    silent = np.zeros_like(response.through_spend)
+    kept, silent = 1.0 - case.tax_rate, np.zeros_like(response.through_spend)
     retention, spend = (
-        np.stack([unit_benefit(part, case, each) @ weights for each in case.programmes], axis=1)
+        np.stack([point_values(case, part, each) * kept for each in case.programmes], axis=1)
         for part in (replace(response, through_spend=silent), replace(response, through_retention=silent))
     )
     worth = (retention + spend) @ median
@@ -375,6 +307,5 @@ def _tornado(result: BusinessCase) -> pd.DataFrame:
 def _gains_at(case: Case, response: MarginResponse, share: float) -> Floats:
     """Score gain of each programme at a probability, within the width of the observed scores, shape (programmes,)."""
     width = response.score_range[1] - response.score_range[0]
-    stated = [each.gain for each in case.programmes]
-    gains = [triangular(np.array([share]), gain.low, gain.mode, gain.high)[0] for gain in stated]
+    gains = [float(gain_at(each, np.array([share]))[0]) for each in case.programmes]
     return np.asarray(np.clip(gains, -width, width))

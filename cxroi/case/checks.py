@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cxroi.case.forecast import LOW, MEDIAN, Forecast, base_cells
+from cxroi.case.forecast import Forecast
+from cxroi.case.measures import LOW, MEDIAN, base_cells
 from cxroi.case.programme import Case, Programme
 from cxroi.case.terms import LADDER, LONG_TERM_MONTHS
 from cxroi.value.response import MarginResponse
@@ -141,7 +142,7 @@ def _forecast_checks(forecast: Forecast) -> Iterator[Check]:
 def _break_even_checks(forecast: Forecast, response: MarginResponse) -> Iterator[Check]:
     """Whether the gain at which the case breaks even can be reached, and whether the stated one is beyond it."""
     name = forecast.programme
-    multiple = base_cells(forecast, "break_even_multiple")[1]
+    multiple = base_cells(forecast.measures, "break_even_multiple")[1]
     yield (
         f"break_even_below_gain: {name}",
         "pass" if multiple <= 1.0 else "fail",
@@ -151,7 +152,10 @@ def _break_even_checks(forecast: Forecast, response: MarginResponse) -> Iterator
     )
     if "break_even_score_gain" not in forecast.measures:
         return
-    gain, width = base_cells(forecast, "break_even_score_gain")[1], response.score_range[1] - response.score_range[0]
+    gain, width = (
+        base_cells(forecast.measures, "break_even_score_gain")[1],
+        response.score_range[1] - response.score_range[0],
+    )
     yield (
         f"break_even_within_scores: {name}",
         "pass" if gain <= width else "fail",

@@ -1,271 +1,320 @@
-"""Draws of what a programme costs and brings, month by month, and every figure that follows from them."""
+"""Draws of what programmes cost and bring, alone and together, from draws of their uncertain inputs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxroi.case import finance
+from cxroi.case.flows import (
+    Floats,
+    Stream,
+    a_quarter_later,
+    by_quarter,
+    costs_of,
+    month_weights,
+    present_value,
+    quarters_of,
+    savings_of,
+    score_path_by_quarter,
+    stated_benefits_of,
+)
+from cxroi.case.inputs import Inputs, channels, draw_inputs, point_values, ranked_draws
+from cxroi.case.measures import measures_of, ratio
+from cxroi.case.overlap import lost_to_the_scale
 from cxroi.case.programme import Case, Programme
+from cxroi.case.ranges import gain_at
 from cxroi.case.terms import CATEGORIES
 from cxroi.value.response import MarginResponse
 
-Floats = NDArray[np.float64]
+__all__ = ["TERMS", "TOTAL", "Forecast", "Inputs", "Scenario", "draw_inputs", "forecasts_of", "scenario_of"]
+
 Scenario = Literal["conservative", "base", "optimistic"]
 
 TOTAL = "total"
-LOW, MEDIAN, HIGH = 0.05, 0.5, 0.95
-_STEEPNESS = 10.0
-_LOWEST_RATE = -0.99
-_CHUNK = 2048
+TERMS = ("retention", "spend", "referrals", "service_cost", "stated_benefits")
+"""Terms of customer value through which programmes bring money, and the benefits for which a figure is stated."""
+
+_LOW, _HIGH = 0.05, 0.95
 
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
-    """Draws of one programme, or of the total; benefits are quarterly because the response is.
+    """Draws of one programme, or of the CX total: all programmes with a route through a customer measure.
 
     Attributes
     ----------
     programme : str
         Its id, or ``total``.
+    has_route : bool
+        Whether it works through a customer measure; without one it is a cost play.
     gain : ndarray, shape (draws,)
         Score gain at its peak, in points; of a total the sum over its programmes.
     capped : ndarray of bool, shape (draws,)
-        Whether the gain is wider than the observed scores and was cut to them.
-    costs : ndarray, shape (categories, months + 1)
-        Cost before tax of months 0…H in each of the eight categories, in currency.
+        Whether a gain, or the sum of gains of customers reached by several programmes, is wider than the observed
+        scores and was cut to them.
+    spent : Stream
+        Costs before tax, by month.
+    besides : Stream
+        What comes in without the linkage: benefits for which a figure is stated; savings of a cost play.
+    savings : Stream
+        Savings of a programme with a route, which stay outside its money.
     benefit : ndarray, shape (draws, quarters)
-        Margin before tax that the gain brings in each quarter, in currency; no draws where there is no response.
+        Margin before tax that the gain brings in each quarter, in prices of the start, even over its months; no draws
+        where there is no response.
+    terms : dict of str to ndarray, shape (draws,)
+        Present value after tax of the benefit by term (``TERMS``; ``savings`` for a cost play); their sum is ``pv_benefit``.
     measures : dict of str to ndarray, shape (draws,)
-        The figures of ``case.csv`` draw by draw, and ``pv_point`` and ``pv_stated``: present value after tax of one
-        point, and of the stated gain (its mode).
+        The figures of ``case.csv`` draw by draw, and present values after tax that break-even rests on: ``pv_to_earn``
+        (cost less stated benefits), ``pv_point`` (one point) and ``pv_stated`` (the stated gain at its mode; of a cost play
+        its stated savings).
     """
 
     programme: str
+    has_route: bool
     gain: Floats
     capped: NDArray[np.bool_]
-    costs: Floats
+    spent: Stream
+    besides: Stream
+    savings: Stream
     benefit: Floats
+    terms: dict[str, Floats]
     measures: dict[str, Floats]
 
+    @property
+    def costs(self) -> Floats:
+        """Mean cost before tax of months 0…H by category, shape (categories, months + 1), in currency."""
+        return np.stack([self.spent.mean_by_month(category) for category in CATEGORIES])
 
-def score_path(months: int, *, ramp_months: float, half_life_months: float) -> Floats:
-    """Share of the full gain in force in months 1…months, taken in the middle of each month, shape (months,).
 
-    >>> score_path(3, ramp_months=0, half_life_months=math.inf)
-    array([1., 1., 1.])
-    >>> [round(float(share), 3) for share in score_path(6, ramp_months=4, half_life_months=2)]
-    [0.017, 0.219, 0.781, 0.983, 0.841, 0.595]
+class _Values(NamedTuple):
+    """Values of one programme's inputs, each of shape (draws,): gain in points before any cap, the others probabilities."""
+
+    gain: Floats
+    overrun: Floats
+    savings: Floats
+    benefits: Floats
+
+
+class _Point(NamedTuple):
+    """What a point at its peak brings to all customers reached, by term."""
+
+    path: Floats  # (quarters,): share of the gain in force
+    benefit: Floats  # (draws of the response, quarters), before tax, in prices of the start
+    terms: dict[str, Floats]  # present value after tax, each (draws of the response,)
+    later: Floats  # present value after tax where all starts a quarter later, (draws of the response,)
+
+
+def forecasts_of(case: Case, response: MarginResponse, inputs: Inputs) -> tuple[Forecast, ...]:
+    """What each programme brings, and the CX total where there are several, for any draws of the inputs.
+
+    Parameters
+    ----------
+    case : Case
+    response : MarginResponse
+    inputs : Inputs
+        From ``draw_inputs``, or any other probabilities: hold some of them, or tie them to each other.
+
+    Returns
+    -------
+    tuple of Forecast
+        A programme each in the order of the case, then ``total`` where the case has several and one with a route.
+
+    Notes
+    -----
+    The probability of ``linkage`` is a place among the response's draws in the order of what a point is worth; that of
+    ``score_gain.<id>`` one of the gain as stated, or of the sum over its drivers; that of ``overrun.<id>`` moves all
+    overruns of a programme together, and so do ``savings.<id>`` and ``benefits.<id>``.
     """
-    time = np.arange(months) + 0.5
-    fading = 0.5 ** (np.maximum(time - ramp_months, 0.0) / half_life_months)
-    if ramp_months == 0:
-        return np.asarray(fading)
-    start, end = _logistic(np.zeros(1)), _logistic(np.ones(1))
-    return np.asarray((_logistic(np.minimum(time / ramp_months, 1.0)) - start) / (end - start) * fading)
-
-
-def triangular(luck: Floats, low: float, mode: float, high: float) -> Floats:
-    """Quantiles of a triangular distribution at probabilities in [0, 1]; the number itself where low equals high."""
-    if low == high:
-        return np.full(len(luck), float(low))
-    turn = (mode - low) / (high - low)
-    rising = low + np.sqrt(luck * (high - low) * (mode - low))
-    falling = high - np.sqrt((1.0 - luck) * (high - low) * (high - mode))
-    return np.where(luck < turn, rising, falling)
-
-
-def _logistic(share: Floats) -> Floats:
-    return np.asarray(1.0 / (1.0 + np.exp(-_STEEPNESS * (share - 0.5))))
-
-
-def quarters_of(case: Case) -> int:
-    """Quarters that the horizon touches."""
-    return math.ceil(case.horizon_months / 3)
-
-
-def discount_factors(case: Case) -> Floats:
-    """Discount factors of months 0…H, shape (months + 1,)."""
-    time = np.arange(case.horizon_months + 1, dtype=float)
-    if case.timing == "mid":
-        time[1:] -= 0.5
-    return np.asarray((1.0 + finance.periodic_rate(case.annual_discount_rate, 12)) ** -time)
-
-
-def by_quarter(monthly: Floats) -> Floats:
-    """Sum of months 1…H by quarter, of which each month carries a third, shape (months,) → (quarters,)."""
-    return np.add.reduceat(monthly, np.arange(0, len(monthly), 3)) / 3.0
-
-
-def unit_benefit(response: MarginResponse, case: Case, programme: Programme) -> Floats:
-    """Margin of all customers reached for a gain of one point at its peak, in currency, shape (draws, quarters)."""
-    quarters = quarters_of(case)
-    if response.reason:
-        return np.empty((0, quarters))
-    half_life = math.inf if programme.half_life_months == "never" else programme.half_life_months
-    path = score_path(3 * quarters, ramp_months=programme.ramp_months, half_life_months=half_life)
-    gain = path.reshape(quarters, 3).mean(axis=1)
-    each = response.through_retention[:, :quarters] * np.cumsum(gain) + response.through_spend[:, :quarters] * gain
-    return np.asarray(each * (response.customers * programme.reach))
-
-
-def corner(case: Case, programme: Programme, unit: Floats, scenario: Scenario) -> tuple[Floats, Floats]:
-    """Gain, shape (1,), and benefit of a point, shape (1, quarters), of the worst or the best corner."""
-    value = unit @ by_quarter(discount_factors(case)[1:])
-    order = np.argsort(value, kind="stable")
-    if not len(order):
-        return np.empty(0), unit
-    weak, strong = order[math.floor(LOW * (len(order) - 1))], order[math.ceil(HIGH * (len(order) - 1))]
-    ends = (programme.gain.low, programme.gain.high)
-    corners = [(gain * value[draw], gain, draw) for draw in (weak, strong) for gain in ends]
-    extreme = min if scenario == "conservative" else max
-    _, gain, draw = extreme(corners, key=lambda corner: corner[0])
-    return np.array([gain]), unit[[draw]]
-
-
-def forecasts_of(
-    case: Case, response: MarginResponse, gains: list[Floats], units: list[Floats]
-) -> tuple[Forecast, ...]:
-    """A forecast for each programme, and the total where there are several."""
-    width = math.inf if response.reason else response.score_range[1] - response.score_range[0]
-    modes = np.array([programme.gain.mode for programme in case.programmes])
-    costs = [_costs(case, programme) for programme in case.programmes]
-    cuts = [_cut(gain, width) for gain in gains]
-    benefits = [gain[:, None] * cut[:, None] * unit for gain, cut, unit in zip(gains, cuts, units, strict=True)]
-    weights = by_quarter(discount_factors(case)[1:]) * (1.0 - case.tax_rate)
-    points = [unit @ weights for unit in units]
-    forecasts = [
-        _forecast(case, each.id, gain, cut, cost, benefit, {"pv_point": point, "pv_stated": mode * point})
-        for each, gain, cut, cost, benefit, point, mode in zip(
-            case.programmes, gains, cuts, costs, benefits, points, modes, strict=True
+    ranked = ranked_draws(case, response)
+    places = np.minimum((inputs.at("linkage") * len(ranked)).astype(np.int64), max(len(ranked) - 1, 0))
+    values = [
+        _Values(
+            gain_at(programme, inputs.at(f"score_gain.{programme.id}")),
+            *(inputs.at(f"{name}.{programme.id}") for name in ("overrun", "savings", "benefits")),
         )
+        for programme in case.programmes
     ]
-    if len(forecasts) > 1:
-        gain = np.sum([gain * cut for gain, cut in zip(gains, cuts, strict=True)], axis=0)
-        cut = _cut(gain, width)
-        benefit = np.sum(benefits, axis=0) * cut[:, None]
-        stated = np.sum([mode * point for mode, point in zip(modes, points, strict=True)], axis=0)
-        forecasts.append(_forecast(case, TOTAL, gain, cut, np.sum(costs, axis=0), benefit, {"pv_stated": stated}))
+    linkage = ranked[places] if len(ranked) else np.empty(0, dtype=np.int64)
+    return _forecasts(case, response, values, linkage)
+
+
+def scenario_of(case: Case, response: MarginResponse, scenario: Scenario) -> tuple[Forecast, ...]:
+    """The forecasts of the conservative or the optimistic scenario, a single draw each.
+
+    The conservative one takes the linkage at the 5th percentile of what a point is worth, gains, savings and stated benefits
+    at their low end and overruns at their high one; the optimistic one the 95th and the other ends. Where a point costs
+    money the gain's other end can be the worse one: the worst and the best of the corners are taken.
+    """
+    bad = scenario == "conservative"
+    best = min if bad else max
+    ends = [(each.gain.low, each.gain.high) if each.has_route else (0.0, 0.0) for each in case.programmes]
+    linkage, gains = np.empty(0, dtype=np.int64), tuple(best(pair) for pair in ends)
+    ranked = ranked_draws(case, response)
+    if len(ranked):
+        values = [
+            point_values(case, response, each) if each.has_route else np.zeros(len(ranked)) for each in case.programmes
+        ]
+        corners: list[tuple[float, int, tuple[float, ...]]] = []
+        for draw in (ranked[math.floor(_LOW * (len(ranked) - 1))], ranked[math.ceil(_HIGH * (len(ranked) - 1))]):
+            worth = [[gain * float(value[draw]) for gain in pair] for pair, value in zip(ends, values, strict=True)]
+            chosen = [each.index(best(each)) for each in worth]
+            corners.append(
+                (
+                    sum(each[at] for each, at in zip(worth, chosen, strict=True)),
+                    int(draw),
+                    tuple(pair[at] for pair, at in zip(ends, chosen, strict=True)),
+                )
+            )
+        _, draw, gains = best(corners)
+        linkage = np.array([draw])
+    dear, rich = np.array([float(bad)]), np.array([float(not bad)])
+    return _forecasts(case, response, [_Values(np.array([gain]), dear, rich, rich) for gain in gains], linkage)
+
+
+def _forecasts(
+    case: Case, response: MarginResponse, values: Sequence[_Values], linkage: NDArray[np.int64]
+) -> tuple[Forecast, ...]:
+    """A forecast for each programme, then the total."""
+    width = math.inf if response.reason else response.score_range[1] - response.score_range[0]
+    points = [_point(case, response, each) for each in case.programmes]
+    forecasts = [
+        _routed(case, programme, value, point, linkage, width)
+        if programme.has_route
+        else _cost_play(case, programme, value)
+        for programme, value, point in zip(case.programmes, values, points, strict=True)
+    ]
+    routed = [at for at, each in enumerate(case.programmes) if each.has_route]
+    if len(forecasts) > 1 and routed:
+        together = [(case.programmes[at], points[at], forecasts[at]) for at in routed]
+        forecasts.append(_total(case, response, together, linkage))
     return tuple(forecasts)
 
 
-def _cut(gain: Floats, width: float) -> Floats:
-    """Factor that keeps a gain within the width of the observed scores."""
-    return np.asarray(np.minimum(1.0, width / np.maximum(np.abs(gain), 1e-300)))
+def _point(case: Case, response: MarginResponse, programme: Programme) -> _Point:
+    """What one point at its peak brings."""
+    quarters, kept = quarters_of(case), 1.0 - case.tax_rate
+    weights = by_quarter(month_weights(case)[1:]) * kept
+    path = score_path_by_quarter(case, programme)
+    later = a_quarter_later(path)
+    size = 0 if response.reason else len(response.baseline)
+    benefit, delayed, terms = np.zeros((size, quarters)), np.zeros(size), {}
+    for name, channel in channels(response).items() if size and programme.has_route else ():
+        worth = channel[:, :quarters] * (response.customers * programme.reach)
+        at_work, at_work_later = (np.cumsum(each) if name == "retention" else each for each in (path, later))
+        benefit += worth * at_work
+        terms[name] = worth @ (at_work * weights)
+        delayed += worth @ (at_work_later * weights)
+    return _Point(path, benefit, terms, delayed)
 
 
-def _costs(case: Case, programme: Programme) -> Floats:
-    """Cost by category and month, shape (categories, months + 1)."""
-    costs = np.zeros((len(CATEGORIES), case.horizon_months + 1))
-    for cost in programme.costs:
-        costs[CATEGORIES.index(cost.category), cost.months.start : cost.months.stop] += cost.amount
-    return costs
+def _cost_play(case: Case, programme: Programme, value: _Values) -> Forecast:
+    """A programme without a route through a customer measure: savings against costs."""
+    draws, quarters = len(value.gain), quarters_of(case)
+    spent, savings = costs_of(case, programme, value.overrun), savings_of(case, programme, value.savings)
+    benefit = np.broadcast_to(np.zeros(quarters), (draws, quarters))
+    measures = measures_of(case, spent=spent, besides=savings, benefit=benefit, later_benefit=np.zeros(draws))
+    stated = np.full(draws, present_value(case, savings_of(case, programme, None))[0])
+    to_earn = measures["pv_cost"]
+    measures |= {"pv_to_earn": to_earn, "pv_stated": stated, "break_even_multiple": ratio(to_earn, stated)}
+    terms = {"savings": np.broadcast_to(present_value(case, savings), (draws,))}
+    nothing = np.zeros(draws)
+    return Forecast(programme.id, False, nothing, nothing > 0, spent, savings, savings, benefit, terms, measures)
 
 
-def _forecast(
-    case: Case, programme: str, gain: Floats, cut: Floats, costs: Floats, benefit: Floats, points: dict[str, Floats]
+def _routed(
+    case: Case, programme: Programme, value: _Values, point: _Point, linkage: NDArray[np.int64], width: float
 ) -> Forecast:
-    measures = _measures(case, costs.sum(axis=0), benefit)
-    if len(benefit):
-        measures |= points
-        measures["break_even_multiple"] = ratio(measures["pv_cost"], points["pv_stated"])
-        if "pv_point" in points:
-            measures["break_even_score_gain"] = ratio(measures["pv_cost"], points["pv_point"])
-    return Forecast(programme, gain * cut, cut < 1.0, costs, benefit, measures)
-
-
-def ratio(cost: Floats, worth: Floats) -> Floats:
-    """Cost over worth; inf where there is no worth to speak of (less than 1e-12 of the cost)."""
-    return np.asarray(
-        np.divide(cost, worth, out=np.full(len(worth), np.inf), where=(worth > 0) & (worth > 1e-12 * cost))
+    """A programme that works through a customer measure; where there is no response, only its cost."""
+    spent, savings = costs_of(case, programme, value.overrun), savings_of(case, programme, value.savings)
+    besides = stated_benefits_of(case, programme, value.benefits)
+    gain = np.clip(value.gain, -width, width)[: len(linkage)]
+    capped = gain != value.gain[: len(linkage)]
+    benefit = gain[:, None] * point.benefit[linkage]
+    if not len(linkage):
+        cost = np.broadcast_to(present_value(case, spent), (len(value.gain),))
+        return Forecast(programme.id, True, gain, capped, spent, besides, savings, benefit, {}, {"pv_cost": cost})
+    measures = measures_of(
+        case, spent=spent, besides=besides, benefit=benefit, later_benefit=gain * point.later[linkage]
     )
-
-
-def _measures(case: Case, cost: Floats, benefit: Floats) -> dict[str, Floats]:
-    """Figures of every draw, after tax; only the cost where there are no draws of a benefit."""
-    kept, discount = 1.0 - case.tax_rate, discount_factors(case)
-    pv_cost, plain_cost = kept * float(cost @ discount), kept * float(cost.sum())
-    if not len(benefit):
-        return {"pv_cost": np.array([pv_cost])}
-    pv_benefit = kept * (benefit @ by_quarter(discount[1:]))
-    plain_benefit = kept * (benefit @ by_quarter(np.ones(case.horizon_months)))
-    measures = {
-        "npv": pv_benefit - pv_cost,
-        "roi": (pv_benefit - pv_cost) / pv_cost if pv_cost else np.full(len(benefit), np.nan),
-        "roi_undiscounted": (plain_benefit - plain_cost) / plain_cost if pv_cost else np.full(len(benefit), np.nan),
-        "pv_cost": np.full(len(benefit), pv_cost),
-        "pv_benefit": pv_benefit,
+    terms = {name: gain * worth[linkage] for name, worth in point.terms.items()}
+    of_a_point = sum(point.terms.values(), np.zeros(len(point.later)))[linkage]
+    terms["stated_benefits"] = np.broadcast_to(present_value(case, besides), (len(gain),))
+    to_earn = np.maximum(measures["pv_cost"] - terms["stated_benefits"], 0.0)
+    measures |= {
+        "pv_to_earn": to_earn,
+        "pv_point": of_a_point,
+        "pv_stated": programme.gain.mode * of_a_point,
+        "break_even_score_gain": ratio(to_earn, of_a_point),
+        "break_even_multiple": ratio(to_earn, programme.gain.mode * of_a_point),
     }
-    blocks = [
-        _timed_measures(case, net_flows(case, cost, benefit[start : start + _CHUNK]))
-        for start in range(0, len(benefit), _CHUNK)
-    ]
-    return measures | {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    return Forecast(programme.id, True, gain, capped, spent, besides, savings, benefit, terms, measures)
 
 
-def net_flows(case: Case, cost: Floats, benefit: Floats) -> Floats:
-    """Margin less cost in months 0…H after tax, shape (draws, months + 1), months apart in memory for speed."""
-    net = np.empty((case.horizon_months + 1, len(benefit)))
-    net[0] = 0.0
-    net[1:] = np.repeat(benefit.T / 3.0, 3, axis=0)[: case.horizon_months]
-    net -= cost[:, None]
-    if case.tax_rate:
-        net *= 1.0 - case.tax_rate
-    return net.T
+def _total(
+    case: Case,
+    response: MarginResponse,
+    routed: Sequence[tuple[Programme, _Point, Forecast]],
+    linkage: NDArray[np.int64],
+) -> Forecast:
+    """Programmes with a route together; customers reached by several cannot gain more than the scale has."""
+    forecasts = [forecast for _, _, forecast in routed]
+    spent, besides, savings = (
+        Stream(tuple(part for each in streams for part in each.parts), case.horizon_months)
+        for streams in zip(*((each.spent, each.besides, each.savings) for each in forecasts), strict=True)
+    )
+    gain = np.sum([each.gain for each in forecasts], axis=0)
+    capped = np.any([each.capped for each in forecasts], axis=0)
+    benefit = np.sum([each.benefit for each in forecasts], axis=0)
+    if not len(linkage):
+        cost = np.sum([each.measures["pv_cost"] for each in forecasts], axis=0)
+        return Forecast(TOTAL, True, gain, capped, spent, besides, savings, benefit, {}, {"pv_cost": cost})
+    terms = {name: np.sum([each.terms[name] for each in forecasts], axis=0) for name in forecasts[0].terms}
+    later = np.sum([each.gain * point.later[linkage] for _, point, each in routed], axis=0)
+    width = response.score_range[1] - response.score_range[0]
+    places, points = lost_to_the_scale(
+        [each.gain for each in forecasts],
+        [point.path for _, point, _ in routed],
+        [programme.reach for programme, _, _ in routed],
+        width,
+    )
+    if len(places):
+        lost = _lost(case, response, points, linkage[places])
+        benefit[places] -= lost.benefit
+        later[places] -= lost.later
+        capped[places] = True
+        for name, worth in lost.terms.items():
+            terms[name][places] -= worth
+    measures = measures_of(case, spent=spent, besides=besides, benefit=benefit, later_benefit=later)
+    stated = np.sum([each.measures["pv_stated"] for each in forecasts], axis=0)
+    to_earn = np.maximum(measures["pv_cost"] - terms["stated_benefits"], 0.0)
+    measures |= {"pv_to_earn": to_earn, "pv_stated": stated, "break_even_multiple": ratio(to_earn, stated)}
+    return Forecast(TOTAL, True, gain, capped, spent, besides, savings, benefit, terms, measures)
 
 
-def _timed_measures(case: Case, net: Floats) -> dict[str, Floats]:
-    """Internal rates and paybacks of net flows, shape (draws, months + 1)."""
-    steps_per_year, flows = 12, net
-    if case.timing == "mid":
-        steps_per_year, flows = 24, np.zeros((len(net), 2 * case.horizon_months))
-        flows[:, 0], flows[:, 1::2] = net[:, 0], net[:, 1:]
-    found = finance.irr_draws(flows, above=finance.periodic_rate(_LOWEST_RATE, steps_per_year))
-    step = finance.periodic_rate(case.annual_discount_rate, steps_per_year)
-    return {
-        "irr": np.where(found.rate == -np.inf, -np.inf, np.abs(1.0 + found.rate) ** steps_per_year - 1.0),
-        "irr_count": found.count.astype(float),
-        "mirr": (1.0 + finance.mirr_draws(flows, step, step)) ** steps_per_year - 1.0,
-        "payback_months": finance.payback_draws(net),
-        "discounted_payback_months": finance.payback_draws(net * discount_factors(case)),
-    }
+class _Lost(NamedTuple):
+    """What goes with points that the scale does not have, each row a draw."""
+
+    benefit: Floats  # (draws, quarters), before tax, in prices of the start
+    terms: dict[str, Floats]  # present value after tax, each (draws,)
+    later: Floats  # the same where all starts a quarter later, (draws,)
 
 
-def quantiles(draws: Floats) -> tuple[float, float, float]:
-    """The 5, 50 and 95 % order statistics of draws, shape (draws,); infinite draws stay in their place."""
-    places = [max(math.ceil(share * len(draws)) - 1, 0) for share in (LOW, MEDIAN, HIGH)]
-    ordered = np.partition(draws, places)
-    return float(ordered[places[0]]), float(ordered[places[1]]), float(ordered[places[2]])
-
-
-def base_cells(forecast: Forecast, measure: str) -> tuple[float, float, float, float]:
-    """Low, median, high and mean of a measure over all draws; not finite where the figure does not exist."""
-    values = forecast.measures
-    if measure in ("p_npv_positive", "p_payback_within_horizon"):
-        return (_probability(forecast, measure),) * 4
-    if measure not in values:
-        return (math.nan,) * 4
-    draws = values[measure]
-    low, median, high = quantiles(np.nan_to_num(draws, nan=-np.inf, posinf=np.inf, neginf=-np.inf))
-    if np.isnan(draws).any():  # a draw with several internal rates counts as the worst below, as the best above
-        high = quantiles(np.nan_to_num(draws, nan=np.inf, posinf=np.inf, neginf=-np.inf))[2]
-    if measure.startswith("break_even"):
-        worth = values["pv_point" if measure == "break_even_score_gain" else "pv_stated"]
-        mean = float(ratio(np.array([values["pv_cost"].mean()]), np.array([worth.mean()]))[0])
-    else:
-        mean = float(draws.mean()) if np.isfinite(draws).all() else math.nan
-    return low, median, high, mean
-
-
-def _probability(forecast: Forecast, measure: str) -> float:
-    """Share of draws with a positive present value, or with payback within the horizon."""
-    values = forecast.measures
-    if "npv" not in values:
-        return math.nan
-    if measure == "p_npv_positive":
-        return float((values["npv"] > 0).mean())
-    return float(np.isfinite(values["payback_months"]).mean())
+def _lost(case: Case, response: MarginResponse, points: Floats, linkage: NDArray[np.int64]) -> _Lost:
+    """Margin of points lost by quarter, a mean over all customers, shape (draws, quarters)."""
+    weights = by_quarter(month_weights(case)[1:]) * (1.0 - case.tax_rate)
+    benefit, later, terms = np.zeros_like(points), np.zeros(len(points)), {}
+    delayed = a_quarter_later(points)
+    for name, channel in channels(response).items():
+        worth = channel[linkage, : points.shape[1]] * response.customers
+        at_work, at_work_later = (
+            np.cumsum(each, axis=1) if name == "retention" else each for each in (points, delayed)
+        )
+        benefit += worth * at_work
+        terms[name] = (worth * at_work) @ weights
+        later += (worth * at_work_later) @ weights
+    return _Lost(benefit, terms, later)

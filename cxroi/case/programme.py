@@ -162,6 +162,11 @@ class Benefit(BaseModel):
     until_month: int | None = Field(default=None, ge=0)
     source: str | None = Field(default=None, max_length=500)
 
+    @property
+    def months(self) -> range:
+        """Months in which the amount comes in."""
+        return range(self.month, (self.month if self.until_month is None else self.until_month) + 1)
+
 
 class Programme(BaseModel):
     """One programme of the case: what it does to the score, whom it reaches, when, and what it costs.

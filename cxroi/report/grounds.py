@@ -11,7 +11,7 @@ import pandas as pd
 
 from cxroi import __version__, plots
 from cxroi.case import BusinessCase, Case, Programme
-from cxroi.case.forecast import discount_factors
+from cxroi.case.flows import discount_factors
 from cxroi.case.terms import CATEGORIES
 from cxroi.language import Language
 from cxroi.panel import window

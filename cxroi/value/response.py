@@ -15,7 +15,8 @@ class MarginResponse:
     """Margin that follows from a score gain, as draws of the estimated linkage.
 
     With γ_k the score gain in points in force at quarter k (k = 1…H), the margin of quarter h changes by
-    ``through_retention[:, h] · Σ_{k≤h} γ_k + through_spend[:, h] · γ_h`` currency per customer active at the start.
+    ``through_retention[:, h] · Σ_{k≤h} γ_k + (through_spend + through_referrals + through_service)[:, h] · γ_h`` currency per
+    customer active at the start.
 
     Attributes
     ----------
@@ -38,7 +39,7 @@ class MarginResponse:
     reason : str
         Why there is no response; empty where there is one. With a reason the arrays may have no rows.
     through_referrals, through_service : ndarray, shape (draws, quarters), or None
-        Further currency per customer and point while a gain is in force, where known: they add to ``through_spend``.
+        The same through customers who were referred and through cost to serve that is saved; None where the data do not say.
 
     Raises
     ------
@@ -60,17 +61,25 @@ class MarginResponse:
     through_service: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        shapes = {self.baseline.shape, self.through_retention.shape, self.through_spend.shape}
+        parts = [
+            self.baseline,
+            self.through_retention,
+            self.through_spend,
+            self.through_referrals,
+            self.through_service,
+        ]
+        known = [part for part in parts if part is not None]
+        shapes = {part.shape for part in known}
         if len(shapes) != 1 or self.baseline.ndim != 2:
             raise InputError(
-                "baseline, through_retention and through_spend must share one shape (draws, quarters); "
-                f"they have {sorted(shapes)}."
+                "baseline, through_retention, through_spend and, where there are, through_referrals and through_service must "
+                f"share one shape (draws, quarters); they have {sorted(shapes)}."
             )
         if self.reason:
             return
         if 0 in self.baseline.shape:
             raise InputError("A response must hold at least one draw and one quarter, or say in reason why it can't.")
-        if not all(np.isfinite(part).all() for part in (self.baseline, self.through_retention, self.through_spend)):
+        if not all(np.isfinite(part).all() for part in known):
             raise InputError("A response must hold finite numbers only; leave draws that failed out and say how many.")
         if not self.score_range[0] < self.score_range[1]:
             raise InputError(f"score_range must be (low, high) with low < high; it is {self.score_range}.")

@@ -14,17 +14,19 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from cxroi.case import finance
 from cxroi.case.business_case import BusinessCase
-from cxroi.case.forecast import MEDIAN, TOTAL, Floats, score_path, triangular
+from cxroi.case.flows import MONTHS_OF_A_QUARTER, Floats, Stream, costs_of, score_path, stated_benefits_of
+from cxroi.case.forecast import TOTAL
+from cxroi.case.inputs import ranked_draws
+from cxroi.case.measures import MEDIAN
+from cxroi.case.overlap import lost_to_the_scale
 from cxroi.case.programme import Programme
+from cxroi.case.ranges import gain_at
 from cxroi.case.terms import CATEGORIES
 from cxroi.errors import InputError
-from cxroi.value.response import MarginResponse
 
-MONTHS_OF_A_QUARTER = 3
 NO_SCORE = "no programme of the case works through a customer measure"
 
 
@@ -37,7 +39,7 @@ class ProgrammeFuture:
     id, name : str
         As stated.
     score_gain : float
-        Points gained at the peak in this future, before they are cut to the width of the observed scores.
+        Points gained at the peak in this future.
     reach : float
         Share of the active customers.
     start_month : int
@@ -222,22 +224,21 @@ def median_future(decision: BusinessCase, *, programme: str = "") -> WhatIf | st
     InputError
         If no such programme works through a customer measure.
     """
-    case, response = decision.case, decision.response
-    if response.reason:
-        return response.reason
-    routed = [each for each in case.programmes if each.has_route]
+    if decision.response.reason:
+        return decision.response.reason
+    routed = [each for each in decision.case.programmes if each.has_route]
     if not routed:
         return NO_SCORE
-    wanted = programme or (TOTAL if len(routed) > 1 else routed[0].id)
     forecasts = {each.programme: each for each in decision.forecasts}
+    wanted = programme or (TOTAL if TOTAL in forecasts else routed[0].id)
     members = routed if wanted == TOTAL else [each for each in routed if each.id == wanted]
     if not members or wanted not in forecasts:
+        known = [*(each.id for each in routed), *([TOTAL] if TOTAL in forecasts else [])]
         raise InputError(
-            f"programme must be one that works through a customer measure; got {programme!r}. "
-            f"Known: {', '.join(each.id for each in routed)}{', total' if TOTAL in forecasts else ''}."
+            f"programme must be one that works through a customer measure; got {programme!r}. Known: {', '.join(known)}."
         )
-    value = forecasts[wanted].measures["npv"]
-    draw = int(np.argsort(value, kind="stable")[math.ceil(MEDIAN * len(value)) - 1])
+    npv = forecasts[wanted].measures["npv"]
+    draw = int(np.argsort(npv, kind="stable")[math.ceil(MEDIAN * len(npv)) - 1])
     return _future(decision, wanted, members, draw)
 
 
@@ -260,11 +261,12 @@ def what_if(model: WhatIf, inputs: WhatIfInputs) -> WhatIfResult:
 
     Notes
     -----
-    The share of a gain in force in month m is s(m − start), as in ``business_case``; γ of a quarter is the mean of its
-    three months, also of those beyond the horizon. Margin of quarter h is customers × reach × gain ×
-    (through_retention_h · Σ_{k≤h} γ_k + through_level_h · γ_h), a third in each of its months. In month m everything
-    is multiplied by (1 + inflation)^(m/12) and by 1 − tax, and discounted by (1 + rate)^(−m/12), half a month less with
-    ``timing: mid``.
+    The share of a gain in force in month m is s(m − start), as in ``business_case``; that of a quarter is the mean of its
+    three months, also of those beyond the horizon. γ, the points that a customer gains, is the sum over programmes of
+    gain × reach × share, less what customers reached by several would gain beyond the width of the scores. Margin of
+    quarter h is customers × (through_retention_h · Σ_{k≤h} γ_k + through_level_h · γ_h), a third in each of its months.
+    In month m everything is multiplied by (1 + inflation)^(m/12) and by 1 − tax, and discounted by (1 + rate)^(−m/12),
+    half a month less with ``timing: mid``.
     """
     _check(model, inputs)
     month = np.arange(inputs.horizon_months + 1, dtype=float)
@@ -297,60 +299,64 @@ def what_if(model: WhatIf, inputs: WhatIfInputs) -> WhatIfResult:
 
 def _margin(model: WhatIf, inputs: WhatIfInputs) -> Floats:
     """Margin that all gains bring in each quarter, in prices of the start, shape (quarters,)."""
-    total = np.zeros(model.quarters)
-    reached = 0.0
-    for at, each in enumerate(model.programmes):
-        path = np.zeros(model.months)
-        path[each.start_month :] = score_path(
-            model.months - each.start_month,
-            ramp_months=each.ramp_months,
-            half_life_months=inputs.half_lives_months[at],
-        )
-        share = path.reshape(model.quarters, MONTHS_OF_A_QUARTER).mean(axis=1)
-        gain = inputs.score_gains[at] * _cut(inputs.score_gains[at], model.score_width)
-        reached += gain
-        point = model.through_retention * np.cumsum(share) + model.through_level * share
-        total = total + gain * model.customers * inputs.reaches[at] * point
-    return total * (_cut(reached, model.score_width) if len(model.programmes) > 1 else 1.0)
+    width = model.score_width
+    gains = [min(max(gain, -width), width) for gain in inputs.score_gains]
+    shares = [_in_force(model, at, inputs.half_lives_months[at]) for at in range(len(model.programmes))]
+    points = np.sum([g * reach * share for g, reach, share in zip(gains, inputs.reaches, shares, strict=True)], axis=0)
+    if len(gains) > 1:
+        places, lost = lost_to_the_scale([np.array([gain]) for gain in gains], shares, inputs.reaches, width)
+        points = points - (lost[0] if len(places) else 0.0)
+    worth = model.through_retention * np.cumsum(points) + model.through_level * points
+    return np.asarray(model.customers * worth)
 
 
-def _cut(gain: float, width: float) -> float:
-    """Factor that keeps a gain within the width of the observed scores."""
-    return min(1.0, width / abs(gain)) if gain else 1.0
+def _in_force(model: WhatIf, at: int, half_life_months: float) -> Floats:
+    """Share of a programme's full gain in force in each quarter, shape (quarters,)."""
+    programme, path = model.programmes[at], np.zeros(model.months)
+    path[programme.start_month :] = score_path(
+        model.months - programme.start_month, ramp_months=programme.ramp_months, half_life_months=half_life_months
+    )
+    return np.asarray(path.reshape(model.quarters, MONTHS_OF_A_QUARTER).mean(axis=1))
 
 
 def _future(decision: BusinessCase, name: str, members: list[Programme], draw: int) -> WhatIf:
     """Everything that one draw of the case holds fixed."""
-    case, response = decision.case, decision.response
-    quarters = response.quarters
-    months = MONTHS_OF_A_QUARTER * quarters
-    linkage, gains = _drawn(decision)
-    row = int(linkage[draw])
+    case, response, inputs = decision.case, decision.response, decision.inputs
+    ranked = ranked_draws(case, response)
+    row = int(ranked[min(int(inputs.at("linkage")[draw] * len(ranked)), len(ranked) - 1)])
+    width = response.score_range[1] - response.score_range[0]
+    at_start = case.model_copy(update={"annual_inflation_rate": None})
+
+    def in_future(programme: Programme) -> ProgrammeFuture:
+        gain, overrun, benefit = (
+            inputs.at(f"{each}.{programme.id}")[[draw]] for each in ("score_gain", "overrun", "benefits")
+        )
+        spent = costs_of(at_start, programme, overrun)
+        return ProgrammeFuture(
+            id=programme.id,
+            name=programme.name,
+            score_gain=float(np.clip(gain_at(programme, gain)[0], -width, width)),
+            reach=programme.reach,
+            start_month=programme.start_month,
+            ramp_months=programme.ramp_months,
+            half_life_months=math.inf if programme.half_life_months == "never" else programme.half_life_months,
+            costs=np.stack([_by_month(spent, response.quarters, label) for label in CATEGORIES]),
+            benefit=_by_month(stated_benefits_of(at_start, programme, benefit), response.quarters),
+        )
+
+    none = np.zeros(response.quarters)
     return WhatIf(
         programme=name,
         draw=draw,
-        programmes=tuple(
-            ProgrammeFuture(
-                id=each.id,
-                name=each.name,
-                score_gain=float(gains[each.id][draw]),
-                reach=each.reach,
-                start_month=each.start_month,
-                ramp_months=each.ramp_months,
-                half_life_months=math.inf if each.half_life_months == "never" else each.half_life_months,
-                costs=_costs(each, months),
-                benefit=np.zeros(months + 1),
-            )
-            for each in members
-        ),
+        programmes=tuple(in_future(each) for each in members),
         exposure=response.exposure,
         currency=case.currency,
         customers=response.customers,
-        score_width=response.score_range[1] - response.score_range[0],
+        score_width=width,
         through_retention=response.through_retention[row],
         through_spend=response.through_spend[row],
-        through_referrals=_channel(response.through_referrals, response, row),
-        through_service=_channel(response.through_service, response, row),
+        through_referrals=none if response.through_referrals is None else response.through_referrals[row],
+        through_service=none if response.through_service is None else response.through_service[row],
         horizon_months=case.horizon_months,
         annual_discount_rate=case.annual_discount_rate,
         tax_rate=case.tax_rate,
@@ -359,25 +365,10 @@ def _future(decision: BusinessCase, name: str, members: list[Programme], draw: i
     )
 
 
-def _channel(channel: Floats | None, response: MarginResponse, row: int) -> Floats:
-    return np.zeros(response.quarters) if channel is None else channel[row]
-
-
-def _drawn(decision: BusinessCase) -> tuple[NDArray[np.int64], dict[str, Floats]]:
-    """Draws of the linkage and of every gain, as the case drew them."""
-    rng = np.random.default_rng(decision.seed)
-    linkage = rng.integers(0, len(decision.response.baseline), decision.draws)
-    stated = {each.id: each.gain for each in decision.case.programmes}
-    luck = {name: rng.random(decision.draws) for name in sorted(stated)}
-    return linkage, {name: triangular(luck[name], gain.low, gain.mode, gain.high) for name, gain in stated.items()}
-
-
-def _costs(programme: Programme, months: int) -> Floats:
-    """Cost by category and month in prices of the start, shape (categories, months + 1)."""
-    costs = np.zeros((len(CATEGORIES), months + 1))
-    for cost in programme.costs:
-        costs[CATEGORIES.index(cost.category), cost.months.start : cost.months.stop] += cost.amount
-    return costs
+def _by_month(stream: Stream, quarters: int, label: str | None = None) -> Floats:
+    """Amounts of one draw in the months of all quarters, shape (months + 1,); none beyond the stated horizon."""
+    stated = stream.mean_by_month(label)
+    return np.concatenate([stated, np.zeros(MONTHS_OF_A_QUARTER * quarters + 1 - len(stated))])
 
 
 def _check(model: WhatIf, inputs: WhatIfInputs) -> None:

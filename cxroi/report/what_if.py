@@ -13,6 +13,7 @@ from babel import Locale
 from babel.numbers import get_currency_precision, get_currency_symbol
 
 from cxroi.case import BusinessCase
+from cxroi.case.overlap import MOST_COUNTED_OUT
 from cxroi.case.what_if import WhatIf, WhatIfResult, median_future, what_if
 from cxroi.language import LOCALES, SCALES, Language, catalogue, placeholders
 from cxroi.report.model import Lever, Sentence, WhatIfPanel
@@ -28,9 +29,12 @@ Stops = list[tuple[Value, str]]
 
 
 def what_if_panel(decision: BusinessCase | str, language: Language) -> WhatIfPanel | None:
-    """The part of the page for the median future of a case; None where there is no case, or no way to value it."""
+    """The part of the page for the median future of a case; None where there is no case, or no way to value it.
+
+    None also where more programmes than can be counted out in a page reach the end of the scale together.
+    """
     model = decision if isinstance(decision, str) else median_future(decision)
-    if isinstance(decision, str) or isinstance(model, str):
+    if isinstance(decision, str) or isinstance(model, str) or _most_multiple(model) < 1.0:
         return None
     language = replace(language, currency=model.currency)
     levers = what_if_levers(model, decision, language)
@@ -137,16 +141,14 @@ def what_if_levers(model: WhatIf, decision: BusinessCase, language: Language) ->
 
     if several:
         most = min([2.0, *(1.0 / reach for reach in base.reaches)])
-        gains = multiples(MULTIPLES, base.score_gains)
+        gains = multiples([each for each in MULTIPLES if each <= _most_multiple(model)], base.score_gains)
         reaches = multiples([share for share in MULTIPLES if share <= most], base.reaches)
     else:
         stated = next(each.gain for each in decision.case.programmes if each.id == model.programmes[0].id)
         gains = [([each], language.points(each, 2)) for each in _gains(model, stated.low, stated.high)]
-        reaches = [([each], percent(each)) for each in _with(MULTIPLES[1:21], base.reaches[0])]
-    rates = _with(
-        [0.01 * step for step in range(1 + max(30, math.ceil(200 * base.annual_discount_rate)))],
-        base.annual_discount_rate,
-    )
+        reaches = [([each], percent(each)) for each in _with(MULTIPLES[1:21], base.reaches[0], alike=0.0005)]
+    most = max(30, math.ceil(200 * base.annual_discount_rate))
+    rates = _with([0.01 * step for step in range(most + 1)], base.annual_discount_rate, alike=0.0005)
     found = [
         lever("gains", gains, list(base.score_gains), "gains_multiple" if several else ""),
         lever("reaches", reaches, list(base.reaches), "reaches_multiple" if several else ""),
@@ -168,6 +170,7 @@ def what_if_levers(model: WhatIf, decision: BusinessCase, language: Language) ->
 def _gains(model: WhatIf, low: float, high: float) -> list[float]:
     """Gains in round steps: from none, or the worst stated, to twice the best, within the width of the scores."""
     base = model.programmes[0].score_gain
+    high = high if max(abs(low), abs(high)) else 0.1 * model.score_width
     ends = [
         float(np.clip(end, -model.score_width, model.score_width))
         for end in (min(0, low, base), max(0, 2 * high, base))
@@ -176,12 +179,20 @@ def _gains(model: WhatIf, low: float, high: float) -> list[float]:
     unit = 10.0 ** math.floor(math.log10(rough))
     step = max(unit * next(each for each in (1, 2, 2.5, 5, 10) if each * unit >= rough * 0.999), 0.01)
     steps = range(math.ceil(ends[0] / step - 1e-9), math.floor(ends[1] / step + 1e-9) + 1)
-    return _with([round(at * step, 10) for at in steps], base)
+    return _with([round(at * step, 10) for at in steps], base, alike=0.005)
 
 
-def _with(values: Sequence[float], base: float) -> list[float]:
-    """Rising values, the base among them in the place of one that reads the same."""
-    return sorted([*(value for value in values if abs(value - base) > 1e-6), base])
+def _most_multiple(model: WhatIf) -> float:
+    """Largest multiple of all gains for which the page need not count out who is reached by which programmes."""
+    if len(model.programmes) <= MOST_COUNTED_OUT:
+        return math.inf
+    summed = sum(abs(each.score_gain) for each in model.programmes)
+    return model.score_width / summed if summed else math.inf
+
+
+def _with(values: Sequence[float], base: float, *, alike: float) -> list[float]:
+    """Rising values, the base among them in the place of those that read like it."""
+    return sorted([*(value for value in values if abs(value - base) > alike + 1e-9), base])
 
 
 def _horizons(months: int) -> list[int]:

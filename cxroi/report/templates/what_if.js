@@ -3,30 +3,13 @@
 // `whatIf` is cxroi.case.what_if.what_if once more; `writer` is cxroi.language.Language. Tests compare them number by number.
 
 function whatIf(model, inputs) {
-  const cut = (gain) => (gain ? Math.min(1, model.width / Math.abs(gain)) : 1);
-  const quarters = model.retention.length;
-  const margin = new Array(quarters).fill(0);
-  let reached = 0;
-  model.programmes.forEach((programme, at) => {
-    const gain = inputs.gains[at] * cut(inputs.gains[at]);
-    const halfLife = inputs.halfLives[at] === null ? Infinity : inputs.halfLives[at];
-    reached += gain;
-    let points = 0;
-    for (let quarter = 0; quarter < quarters; quarter++) {
-      let share = 0;
-      for (let month = 3 * quarter; month < 3 * quarter + 3; month++) share += inForce(month + 0.5 - programme.start, programme.ramp, halfLife);
-      share /= 3;
-      points += share;
-      margin[quarter] += gain * model.customers * inputs.reaches[at] * (model.retention[quarter] * points + model.level[quarter] * share);
-    }
-  });
-  const together = model.programmes.length > 1 ? cut(reached) : 1;
+  const margin = marginByQuarter(model, inputs);
   const kept = 1 - model.tax;
   const result = { net: [], cumulative: [], discounted: [], pvCost: 0, pvBenefit: 0 };
   let plain = 0;
   let worth = 0;
   for (let month = 0; month <= inputs.horizon; month++) {
-    let benefit = month ? (together * inputs.margin * margin[Math.floor((month - 1) / 3)]) / 3 : 0;
+    let benefit = month ? (inputs.margin * margin[Math.floor((month - 1) / 3)]) / 3 : 0;
     let cost = 0;
     for (const programme of model.programmes) {
       benefit += programme.benefit[month];
@@ -46,6 +29,42 @@ function whatIf(model, inputs) {
   result.payback = payback(result.cumulative);
   result.discountedPayback = payback(result.discounted);
   return result;
+}
+
+// Margin of each quarter in prices of the start: points that a customer gains, times what a point is worth.
+function marginByQuarter(model, inputs) {
+  const gains = inputs.gains.map((gain) => Math.max(-model.width, Math.min(model.width, gain)));
+  let lasting = 0;
+  return model.retention.map((retention, quarter) => {
+    const shares = model.programmes.map((programme, at) => {
+      const halfLife = inputs.halfLives[at] === null ? Infinity : inputs.halfLives[at];
+      const months = [0.5, 1.5, 2.5].map((month) => inForce(3 * quarter + month - programme.start, programme.ramp, halfLife));
+      return (months[0] + months[1] + months[2]) / 3;
+    });
+    const inForceNow = gains.map((gain, at) => gain * shares[at]);
+    let points = -beyondScale(inForceNow, inputs.reaches, model.width);
+    inForceNow.forEach((gain, at) => (points += gain * inputs.reaches[at]));
+    lasting += points;
+    return model.customers * (retention * lasting + model.level[quarter] * points);
+  });
+}
+
+// What customers reached by several programmes, independently, would gain beyond the width of the scores: a mean over all.
+function beyondScale(gains, reaches, width) {
+  const highest = gains.reduce((sum, gain) => sum + Math.abs(gain), 0);
+  if (gains.length < 2 || highest <= width) return 0;
+  let lost = 0;
+  for (let set = 1; set < 2 ** gains.length; set++) {
+    let share = 1;
+    let sum = 0;
+    gains.forEach((gain, at) => {
+      const reached = (set >> at) & 1;
+      share *= reached ? reaches[at] : 1 - reaches[at];
+      if (reached) sum += gain;
+    });
+    lost += share * (sum - Math.max(-width, Math.min(width, sum)));
+  }
+  return lost;
 }
 
 // Share of a gain in force at a time after its start, in months: a logistic ramp, then halved every half-life.

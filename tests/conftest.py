@@ -6,8 +6,12 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from cxroi.report.company import Assessment
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,6 +26,14 @@ def root() -> Path:
 def sample() -> Path:
     """Folder of the committed sample company."""
     return ROOT / "data" / "sample"
+
+
+@pytest.fixture(scope="session")
+def assessment(sample: Path) -> Assessment:
+    """The sample company, assessed."""
+    from cxroi.report.company import assess
+
+    return assess(sample)
 
 
 @pytest.fixture(scope="session")

@@ -37,11 +37,6 @@ ENGLISH = re.compile(r"\b(the|of|is|are|to|not|per|with|every|that|who|answers|s
 
 
 @pytest.fixture(scope="session")
-def assessment(sample: Path) -> Assessment:
-    return assess(sample)
-
-
-@pytest.fixture(scope="session")
 def reports(assessment: Assessment) -> dict[str, Report]:
     inputs = [{"file": "surveys.csv", "bytes": 1234, "sha256": "a" * 64}]
     pages = ("01_data", "06_case")

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import math
+import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -20,7 +21,9 @@ from cxroi.case import BusinessCase, Case, business_case
 from cxroi.case.what_if import NO_SCORE, WhatIf, WhatIfInputs, median_future, what_if
 from cxroi.errors import InputError
 from cxroi.language import Language
-from cxroi.report.html import render_report, what_if_script
+from cxroi.report.company import Assessment
+from cxroi.report.executive import executive_report
+from cxroi.report.html import render_notebook, render_report, what_if_script
 from cxroi.report.model import Report, Section, WhatIfPanel
 from cxroi.report.what_if import base_figures, script_model, script_words, what_if_panel
 from cxroi.value.response import MarginResponse
@@ -434,3 +437,162 @@ def test_no_case_no_part(decisions: dict[str, BusinessCase]) -> None:
     assert panel is not None
     assert panel.levers[0].stops[-1] == "1.00 times"
     assert base_figures(what_if(future(fewer), future(fewer).inputs), EN)[0] == panel.figures[0]
+
+
+# ---------------------------------------------------------------- the page, in a browser
+
+
+@pytest.fixture(scope="module")
+def seen(
+    program: Callable[[str], str],
+    node_modules: Path,
+    assessment: Assessment,
+    decisions: dict[str, BusinessCase],
+    table: list[tuple[WhatIf, WhatIfInputs]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Any]:
+    """What a reader meets in Chromium: the sample's page in both languages, a notebook's page, a page of several programmes."""
+    node, chromium, folder = program("node"), program("chromium"), tmp_path_factory.mktemp("pages")
+    pages = {each.code: folder / f"{each.code}.html" for each in (EN, VI)}
+    notebooks = {each.code: folder / f"notebook_{each.code}.html" for each in (EN, VI)}
+    for language in (EN, VI):
+        pages[language.code].write_text(render_report(executive_report(assessment, language)), encoding="utf-8")
+        notebook = render_notebook(a_notebook(), title="Notebook", lang=language.code, back="index.html")
+        notebooks[language.code].write_text(notebook, encoding="utf-8")
+    several = folder / "several.html"
+    several.write_text(a_page(decisions["several"], VI), encoding="utf-8")
+    job = {
+        "chromium": chromium,
+        "pages": {name: str(path) for name, path in pages.items()},
+        "prints": {name: str(path.with_suffix(".pdf")) for name, path in pages.items()},
+        "notebooks": {name: str(path) for name, path in notebooks.items()},
+        "table": {"path": str(several), "rows": as_script(table), "places": places(decisions["several"])},
+    }
+    done = subprocess.run(
+        [node, str(Path(__file__).parent / "browser.js")],
+        input=json.dumps(job),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "NODE_PATH": str(node_modules.resolve())},
+    )
+    assert done.returncode == 0, done.stderr
+    return {**json.loads(done.stdout), "prints": job["prints"]}
+
+
+def a_notebook() -> dict[str, Any]:
+    """A notebook with all that a page can hold: headings, code, a table, a picture, plain text."""
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"></svg>'
+    answer = '<div class="answer"><p>One point is worth 12 USD.</p></div>'
+    rows = (
+        "<table><thead><tr><th>Score</th><th>n</th></tr></thead><tbody><tr><th>9</th><td>120</td></tr></tbody></table>"
+    )
+    outputs: list[dict[str, Any]] = [
+        {"output_type": "display_data", "data": {"text/html": answer}, "metadata": {}},
+        {"output_type": "display_data", "data": {"text/html": rows}, "metadata": {}},
+        {"output_type": "display_data", "data": {"image/svg+xml": svg}, "metadata": {"alt": "A line that rises"}},
+        {"output_type": "display_data", "data": {"text/plain": "0.5"}, "metadata": {}},
+    ]
+    code = {"cell_type": "code", "source": "score.tidy()", "metadata": {}, "outputs": outputs, "execution_count": 1}
+    words = {
+        "cell_type": "markdown",
+        "source": "# Do they stay?\n\n## What is found\n\nA line.\n\n### More",
+        "metadata": {},
+    }
+    return {"cells": [words, code], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+
+
+def places(decision: BusinessCase) -> list[list[int]]:
+    """Where the levers of a page may stand: the base, both ends, and thirty places by chance."""
+    panel = what_if_panel(decision, VI)
+    assert panel is not None
+    rng = np.random.default_rng(11)
+    found = [[each.base for each in panel.levers], [0] * len(panel.levers)]
+    found.append([len(each.stops) - 1 for each in panel.levers])
+    return found + [[int(rng.integers(len(each.stops))) for each in panel.levers] for _ in range(30)]
+
+
+def at_places(decision: BusinessCase, at: list[int]) -> WhatIfInputs:
+    panel = what_if_panel(decision, VI)
+    assert panel is not None
+    controls = json.loads(panel.data)["controls"]
+    return _inputs({each["input"]: each["stops"][place][0] for each, place in zip(controls, at, strict=True)})
+
+
+def test_browser_gives_python_s_figures(
+    seen: dict[str, Any], table: list[tuple[WhatIf, WhatIfInputs]], decisions: dict[str, BusinessCase]
+) -> None:
+    assert_same(seen["table"]["computed"], table)
+    decision = decisions["several"]
+    model = future(decision)
+    for at, shown in zip(places(decision), seen["table"]["shown"], strict=True):
+        figures = base_figures(what_if(model, at_places(decision, at)), VI)
+        assert shown == {name: text.replace("-", "\u2011") for name, _, text in figures}, at
+
+
+def test_page_opens_alone_and_says_nothing_wrong(seen: dict[str, Any]) -> None:
+    assert seen["heard"] == []  # no message, no error, no request
+
+
+@pytest.mark.parametrize("language", [EN, VI], ids=["en", "vi"])
+def test_sliders_move_by_keyboard_and_mouse_and_go_back(
+    language: Language, seen: dict[str, Any], assessment: Assessment
+) -> None:
+    page = seen["pages"][language.code]
+    panel = what_if_panel(assessment.decision, language)
+    assert panel is not None
+    base = {name: text for name, _, text in panel.figures}
+    gains = panel.levers[0]
+    assert page["base"] == page["reset"] == base
+    assert page["keyboard"]["value"] == str(gains.base + 3)
+    assert page["keyboard"]["text"] == gains.stops[gains.base + 3]
+    assert page["keyboard"]["figures"]["npv"] != base["npv"]
+    assert page["keyboard"]["figures"]["npv"] in page["keyboard"]["said"]
+    assert page["mouse"]["figures"] != page["keyboard"]["figures"]
+    assert int(page["mouse"]["value"]) > panel.levers[2].base
+    assert page["lines"][0] == page["lines"][1] != page["moved"]
+    assert page["names"] == [each.label for each in panel.levers]
+
+
+@pytest.mark.parametrize("code", ["en", "vi"])
+def test_page_fits_a_phone(code: str, seen: dict[str, Any]) -> None:
+    for page in (seen["pages"][code], seen["notebooks"][code]):
+        assert page["phone"] == {"width": 375, "room": 375}
+
+
+@pytest.mark.parametrize("language", [EN, VI], ids=["en", "vi"])
+def test_without_a_script_the_base_stands(language: Language, seen: dict[str, Any], assessment: Assessment) -> None:
+    panel = what_if_panel(assessment.decision, language)
+    assert panel is not None
+    found = seen["pages"][language.code]["silent"]
+    assert found["sliders"] == 0
+    for text in (*(text for *_, text in panel.figures), *(each.stops[each.base] for each in panel.levers)):
+        assert text in found["text"]
+    assert language.text("what_if.no_script") in found["text"]
+    assert language.text("what_if.reset") not in found["text"]
+
+
+@pytest.mark.parametrize("language", [EN, VI], ids=["en", "vi"])
+def test_print_has_the_base_only(
+    language: Language, seen: dict[str, Any], assessment: Assessment, program: Callable[[str], str]
+) -> None:
+    panel = what_if_panel(assessment.decision, language)
+    assert panel is not None
+    done = subprocess.run(
+        [program("pdftotext"), "-layout", seen["prints"][language.code], "-"], capture_output=True, check=True
+    )
+    printed = " ".join(done.stdout.decode().split())
+    part = printed[printed.index(panel.title) :]
+    for text in (*(text for *_, text in panel.figures), *(each.stops[each.base] for each in panel.levers)):
+        assert " ".join(text.split()) in part
+    assert language.text("what_if.reset") not in printed
+    assert " ".join(seen["pages"][language.code]["mouse"]["figures"]["npv"].split()) not in part
+    assert language.text("what_if.column.moved") not in printed
+
+
+@pytest.mark.parametrize("code", ["en", "vi"])
+def test_nobody_is_shut_out(code: str, seen: dict[str, Any]) -> None:
+    """No serious or critical violation of the accessibility rules of axe-core."""
+    page = seen["pages"][code]
+    for found in (page["violations"], page["violationsMoved"], seen["notebooks"][code]["violations"]):
+        assert [each for each in found if each["impact"] in ("serious", "critical")] == []

@@ -46,7 +46,6 @@ async function whatIf(browser, path, print, heard) {
   told.mouse = { figures: await figures(page), value: await page.locator("#what-if-cost").inputValue() };
   told.moved = await page.locator("#what-if svg path.moved").getAttribute("d");
   await page.pdf({ path: print, preferCSSPageSize: true });
-  told.violationsMoved = await violations(page);
   await page.locator("#what-if button").click();
   told.reset = await figures(page);
   told.lines = await page.evaluate(() => [...document.querySelectorAll("#what-if svg path")].map((line) => line.getAttribute("d")));

@@ -209,6 +209,28 @@ class WhatIfResult:
         return pd.DataFrame([{name: getattr(self, name) for name in names}])
 
 
+@dataclass(frozen=True, eq=False)
+class Workings:
+    """Steps from inputs to margin.
+
+    Attributes
+    ----------
+    in_force : ndarray, shape (programmes, months)
+        Share of each gain in force in months 1…M.
+    beyond_scale : ndarray, shape (quarters,)
+        Points, a mean over all customers, that those reached by several programmes would gain beyond the scores' width.
+    points : ndarray, shape (quarters,)
+        Points gained, a mean over all customers.
+    margin : ndarray, shape (quarters,)
+        Margin that follows, in currency and prices of the start, before ``margin_multiple``.
+    """
+
+    in_force: Floats
+    beyond_scale: Floats
+    points: Floats
+    margin: Floats
+
+
 def median_future(decision: BusinessCase, *, programme: str = "") -> WhatIf | str:
     """The future whose net present value is the reported median, or why there is none.
 
@@ -273,7 +295,7 @@ def what_if(model: WhatIf, inputs: WhatIfInputs) -> WhatIfResult:
     prices = (1.0 + model.annual_inflation_rate) ** (month / 12.0)
     time = np.where(month > 0, month - 0.5, 0.0) if model.timing == "mid" else month
     discount = (1.0 + inputs.annual_discount_rate) ** (-time / 12.0)
-    margin = np.repeat(_margin(model, inputs), MONTHS_OF_A_QUARTER) / MONTHS_OF_A_QUARTER
+    margin = np.repeat(workings(model, inputs).margin, MONTHS_OF_A_QUARTER) / MONTHS_OF_A_QUARTER
     stated = np.sum([each.benefit for each in model.programmes], axis=0)
     spent = np.sum([each.costs.sum(axis=0) for each in model.programmes], axis=0)
     held = slice(inputs.horizon_months + 1)
@@ -297,26 +319,28 @@ def what_if(model: WhatIf, inputs: WhatIfInputs) -> WhatIfResult:
     )
 
 
-def _margin(model: WhatIf, inputs: WhatIfInputs) -> Floats:
-    """Margin that all gains bring in each quarter, in prices of the start, shape (quarters,)."""
+def workings(model: WhatIf, inputs: WhatIfInputs) -> Workings:
+    """What lies between the inputs and the cash flows; the inputs are those that ``what_if`` takes."""
     width = model.score_width
     gains = [min(max(gain, -width), width) for gain in inputs.score_gains]
-    shares = [_in_force(model, at, inputs.half_lives_months[at]) for at in range(len(model.programmes))]
-    points = np.sum([g * reach * share for g, reach, share in zip(gains, inputs.reaches, shares, strict=True)], axis=0)
+    by_month = np.stack([_in_force(model, at, inputs.half_lives_months[at]) for at in range(len(gains))])
+    by_quarter = by_month.reshape(len(gains), model.quarters, MONTHS_OF_A_QUARTER).mean(axis=2)
+    beyond = np.zeros(model.quarters)
     if len(gains) > 1:
-        places, lost = lost_to_the_scale([np.array([gain]) for gain in gains], shares, inputs.reaches, width)
-        points = points - (lost[0] if len(places) else 0.0)
+        places, lost = lost_to_the_scale([np.array([gain]) for gain in gains], by_quarter, inputs.reaches, width)
+        beyond = lost[0] if len(places) else beyond
+    points = (np.array(gains) * np.array(inputs.reaches)) @ by_quarter - beyond
     worth = model.through_retention * np.cumsum(points) + model.through_level * points
-    return np.asarray(model.customers * worth)
+    return Workings(in_force=by_month, beyond_scale=beyond, points=points, margin=model.customers * worth)
 
 
 def _in_force(model: WhatIf, at: int, half_life_months: float) -> Floats:
-    """Share of a programme's full gain in force in each quarter, shape (quarters,)."""
+    """Share of a programme's full gain in force in each month from the first, shape (months,)."""
     programme, path = model.programmes[at], np.zeros(model.months)
     path[programme.start_month :] = score_path(
         model.months - programme.start_month, ramp_months=programme.ramp_months, half_life_months=half_life_months
     )
-    return np.asarray(path.reshape(model.quarters, MONTHS_OF_A_QUARTER).mean(axis=1))
+    return path
 
 
 def _future(decision: BusinessCase, name: str, members: list[Programme], draw: int) -> WhatIf:

@@ -177,7 +177,9 @@ function start(root, { model, controls, words }) {
     const sentence = write.unbroken(write.fill(words.sentence, figures));
     draw(picture, base.discounted, result.discounted, words, write, sentence);
     clearTimeout(pending);
-    pending = setTimeout(() => (said.textContent = sentence), 250); // once the slider rests
+    const say = () => (said.textContent = sentence);
+    if (said.textContent) pending = setTimeout(say, 250); // once the slider rests
+    else say();
   }
 
   for (const input of inputs) input.addEventListener("input", show);

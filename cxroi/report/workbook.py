@@ -28,7 +28,7 @@ CREATED = dt.datetime(2000, 1, 1)
 """The same for every workbook, so that the same figures give the same bytes."""
 
 LONGEST = 32_000
-_TINT, _INPUT, _BLUE, _SOFT = "#F5F7F9", "#FFF6D6", "#0072B2", "#555555"
+_TINT, _INPUT, _EDGE, _BLUE, _SOFT = "#F5F7F9", "#FFF6D6", "#E3CF8B", "#0072B2", "#555555"
 
 
 def write_workbook(assessment: Assessment, language: Language, path: str | Path) -> None:
@@ -74,7 +74,14 @@ def _formats(book: Workbook, language: Language) -> dict[str, Format]:
     """Cell formats by name; input cells are tinted."""
     money = _money_format(language)
     plain = {"font_name": "Calibri", "font_size": 10, "valign": "top"}
-    numbers = {"money": money, "percent": "0.0%", "number": "#,##0.00", "whole": "0", "factor": "0.0000"}
+    numbers = {
+        "money": money,
+        "percent": "0.0%",
+        "number": "#,##0.00",
+        "whole": "#,##0",
+        "factor": "0.0000",
+        "amount": "#,##0",
+    }
     looks: dict[str, dict[str, Any]] = {
         "title": {"bold": True, "font_size": 16, "font_color": _BLUE},
         "section": {"bold": True, "font_size": 12, "font_color": _BLUE},
@@ -89,9 +96,12 @@ def _formats(book: Workbook, language: Language) -> dict[str, Format]:
         "head_wrap": {"bold": True, "bottom": 1, "text_wrap": True, "align": "right", "valign": "bottom"},
         "date": {"num_format": "yyyy-mm-dd"},
         "general": {"num_format": "General"},
-        "total": {"num_format": money, "bold": True, "font_color": _BLUE},
+        "total": {"num_format": "#,##0", "bold": True, "font_color": _BLUE},
         **{name: {"num_format": code} for name, code in numbers.items()},
-        **{f"in_{name}": {"num_format": code, "bg_color": _INPUT, "border": 4} for name, code in numbers.items()},
+        **{
+            f"in_{name}": {"num_format": code, "bg_color": _INPUT, "border": 1, "border_color": _EDGE}
+            for name, code in numbers.items()
+        },
     }
     return {name: book.add_format({**plain, **look}) for name, look in looks.items()}
 
@@ -109,30 +119,30 @@ def _summary(pages: Pages, sheet: Worksheet, assessment: Assessment, model: What
     """Question, answer, key figures, the figures of the computed future and its charts."""
     language, formats = pages.language, pages.formats
     text = language.text
-    sheet.set_column(0, 0, 44)
-    sheet.set_column(1, 1, 22)
-    sheet.set_column(2, 2, 60)
-    sheet.set_column(3, 3, 20)
+    for column, width in enumerate((46, 24, 24, 38, 22)):
+        sheet.set_column(column, column, width)
+    sheet.fit_to_pages(1, 1)
     row = 1
     words = [(question(assessment, language), "lead"), (subtitle(assessment, language), "wrap")]
     words += [(sentence, "answer") for sentence in answer(assessment, language)]
     for sentence, style in words:
-        sheet.merge_range(row, 0, row, 3, neutral(sentence), formats[style])
-        sheet.set_row(row, 16 * math.ceil(len(sentence) / 118) + 4)
+        sheet.merge_range(row, 0, row, 4, neutral(sentence), formats[style])
+        sheet.set_row(row, 15 * math.ceil(len(sentence) / 135) + 4)
         row += 1
     row += 1
-    for column, head in enumerate(("key_figure", "value", "range", "evidence")):
-        sheet.write_string(row, column, text(f"workbook.column.{head}"), formats["head"])
+    for column, head in enumerate(("key_figure", "value", "range", "", "evidence")):
+        sheet.write_string(row, column, text(f"workbook.column.{head}") if head else "", formats["head"])
     for figure in key_figures(assessment, language):
         row += 1
-        cells = (figure.label, figure.value, figure.interval, figure.evidence)
-        for column, words_of in enumerate(cells):
-            sheet.write_string(row, column, neutral(words_of), formats["strong" if column == 1 else "wrap"])
-        sheet.set_row(row, 14 * max(math.ceil(len(figure.interval) / 62), math.ceil(len(figure.label) / 44)) + 3)
+        sheet.write_string(row, 0, neutral(figure.label), formats["wrap"])
+        sheet.write_string(row, 1, figure.value, formats["strong"])  # a number that Python wrote, also with a sign
+        sheet.merge_range(row, 2, row, 3, neutral(figure.interval), formats["wrap"])
+        sheet.write_string(row, 4, neutral(figure.evidence), formats["wrap"])
+        sheet.set_row(row, 13.5 * max(math.ceil(len(figure.interval) / 66), math.ceil(len(figure.label) / 48)) + 3)
     row += 2
     if isinstance(model, str):
         reason = text(model) if model.startswith("workbook.") else reason_words(model, language)
-        sheet.merge_range(row, 0, row, 3, neutral(text("workbook.no_model", reason=reason)), formats["wrap"])
+        sheet.merge_range(row, 0, row, 4, neutral(text("workbook.no_model", reason=reason)), formats["wrap"])
         return
     sheet.write_string(row, 0, text("workbook.model"), formats["section"])
     side = max(3, len(model.programmes) + 2)

@@ -20,7 +20,7 @@ from xlsxwriter.worksheet import Worksheet
 
 from cxroi.case.terms import CATEGORIES
 from cxroi.case.what_if import WhatIf, WhatIfResult, Workings, what_if, workings
-from cxroi.language import Language
+from cxroi.language import SCALES, Language
 
 COUNTED_OUT = 6
 """Programmes up to which a sheet counts out which customers are reached by which of them."""
@@ -47,6 +47,7 @@ class Pages:
         sheet.set_landscape()
         sheet.set_paper(9)
         sheet.fit_to_pages(1, 0)
+        sheet.set_row(0, 26)
         sheet.write_string(0, 0, self.name(name), self.formats["title"])
         return sheet
 
@@ -78,39 +79,54 @@ def charts(pages: Pages, sheet: Worksheet, model: WhatIf, row: int) -> None:
     """Cumulative cash flow, and costs by category, drawn by the spreadsheet program from the live sheets."""
     columns, last = _flow_columns(model), FIRST + model.months
     flows, text = pages.name("flows"), pages.language.text
+    grid = {"visible": True, "line": {"color": "#D9D9D9"}}
+    values = _flow_values(model, what_if(model, model.inputs), workings(model, model.inputs))
 
     def data(name: str) -> list[str | int]:
         return [flows, FIRST, columns[name], last, columns[name]]
 
-    line = pages.book.add_chart({"type": "line"})
+    line = pages.book.add_chart({"type": "scatter", "subtype": "straight"})
     for name, colour, width in (("cumulative", "#8C8C8C", 1.5), ("cumulative_discounted", "#0072B2", 2.75)):
         head = [flows, HEAD, columns[name]]
         look = {"color": colour, "width": width}
         line.add_series({"name": head, "categories": data("month"), "values": data(name), "line": look})
-    line.set_title({"name": text("workbook.chart.flows"), "name_font": {"size": 12}, "overlay": False})
-    axis = {"name": text("plots.months_ahead"), "interval_unit": 6, "interval_tick": 6, "label_position": "low"}
-    line.set_x_axis(axis)
-    line.set_y_axis({"num_format": "#,##0", "major_gridlines": {"visible": True, "line": {"color": "#D9D9D9"}}})
+    step = next(each for each in (3, 6, 12, 24, 60) if model.months <= 8 * each)
+    axis = {"name": text("plots.months_ahead"), "min": 0, "max": model.months, "major_unit": step}
+    line.set_x_axis({**axis, "num_format": "0", "label_position": "low", "major_gridlines": {"visible": False}})
+    line.set_y_axis({"num_format": _short(values["cumulative"], pages.language), "major_gridlines": grid})
     line.set_legend({"position": "bottom"})
-    line.set_size({"width": 620, "height": 330})
-    sheet.insert_chart(row, 0, line, {"description": text("workbook.chart.flows")})
 
     bar = pages.book.add_chart({"type": "bar"})
     ends = columns[CATEGORIES[0]], columns[CATEGORIES[-1]]
     bar.add_series(
         {
-            "name": text("workbook.chart.costs"),
             "categories": [flows, HEAD, ends[0], HEAD, ends[1]],
             "values": [flows, HEAD - 1, ends[0], HEAD - 1, ends[1]],
             "fill": {"color": "#0072B2"},
+            "gap": 60,
         }
     )
-    bar.set_title({"name": text("workbook.chart.costs"), "name_font": {"size": 12}, "overlay": False})
-    bar.set_x_axis({"num_format": "#,##0", "major_gridlines": {"visible": True, "line": {"color": "#D9D9D9"}}})
+    totals = np.array([values[name].sum() for name in CATEGORIES])
+    bar.set_x_axis(
+        {"num_format": _short(totals, pages.language), "major_gridlines": grid, "label_position": "high", "min": 0}
+    )
     bar.set_y_axis({"reverse": True})
     bar.set_legend({"none": True})
-    bar.set_size({"width": 620, "height": 330})
-    sheet.insert_chart(row + 17, 0, bar, {"description": text("workbook.chart.costs")})
+    for at, (name, chart) in enumerate((("flows", line), ("costs", bar))):
+        words = text(f"workbook.chart.{name}")
+        chart.set_title({"name": words, "name_font": {"size": 12}, "overlay": False})
+        chart.set_size({"width": 540, "height": 320})
+        sheet.insert_chart(row, 0, chart, {"description": words, "x_offset": 550 * at})
+
+
+def _short(amounts: np.ndarray, language: Language) -> str:
+    """Number format of an axis, in millions or more where amounts are that large."""
+    largest = float(np.abs(amounts).max(initial=0.0))
+    for name, exponent in SCALES:
+        if largest >= 2 * 10.0**exponent:
+            decimals = ".0" if largest < 10 * 10.0**exponent else ""
+            return f'#,##0{decimals}{"," * (exponent // 3)}" {language.text(f"scale.{name}")}"'
+    return "#,##0"
 
 
 def _assumptions(pages: Pages, model: WhatIf, base: WhatIfResult) -> None:
@@ -237,7 +253,7 @@ def _flows(pages: Pages, model: WhatIf, base: WhatIfResult, steps: Workings, sta
         for name, at in columns.items():
             if name in ("month", "date"):
                 continue
-            style = formats["money" if name in money else "whole" if name.endswith("below") else "factor"]
+            style = formats["amount" if name in money else "whole" if name.endswith("below") else "factor"]
             sheet.write_formula(row, at, formulas[name](month), style, float(values[name][month]))
     for name in (*("margin", "stated"), *CATEGORIES, "cost", "net", "discounted"):
         cells = f"{letter[name]}{FIRST + 1}:{letter[name]}{FIRST + 1 + model.months}"
@@ -249,7 +265,7 @@ def _flows(pages: Pages, model: WhatIf, base: WhatIfResult, steps: Workings, sta
     sheet.set_row(HEAD, 62)
     sheet.set_column(0, 0, 9)
     sheet.set_column(1, columns["margin"] - 1, 12)
-    sheet.set_column(columns["margin"], columns["cumulative_discounted"], 17)
+    sheet.set_column(columns["margin"], columns["cumulative_discounted"], 15)
     sheet.set_column(columns["below"], columns["discounted_below"], 13)
 
 
@@ -465,7 +481,7 @@ def _costs(pages: Pages, model: WhatIf) -> None:
     sheet.repeat_rows(HEAD)
     sheet.set_row(HEAD, 62)
     sheet.set_column(0, 0, 9)
-    sheet.set_column(1, len(heads) - 1, 17)
+    sheet.set_column(1, len(heads) - 1, 16)
 
 
 def _input(pages: Pages, sheet: Worksheet, row: int, column: int, name: str, value: Value, style: Format) -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cxroi import simulate
-    from cxroi.case import business_case, read_case
+    from cxroi.case.business_case import business_case
+    from cxroi.case.read import read_case
     from cxroi.linkage import fit_linkage
     from cxroi.panel import build_panel
     from cxroi.scores import ces, csat, nps, score_change

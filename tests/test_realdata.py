@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import statsmodels.api as sm
 import statsmodels.formula.api as smf
 
 import cxroi as cx
+from cxroi.case import Case
 from cxroi.cli import main
 from cxroi.errors import InputError
 from cxroi.panel import Panel
@@ -305,6 +306,21 @@ def test_southeast_repeated_passengers(southeast: Recipe, passengers: pd.DataFra
     without = 100 * ((score >= 9).mean() - (score <= 6).mean())
     _says(southeast.page, "370 rows repeat", f"without them NPS is {without:.1f} instead of 4.7")
     assert passengers["likelihood_to_recommend"].isna().sum() == 1
+
+
+def test_southeast_carries_no_case(southeast: Recipe) -> None:
+    """Outcomes of a year beside undated answers, fewer flights per point: nothing to pay a programme from."""
+    found = cx.lifetime_value(southeast.panel, horizon_quarters=12, annual_discount_rate=0.1, seed=20, draws=200)
+    cost = {"category": 3, "month": 0, "amount": 1.0}
+    stated = {"id": "lounge", "name": "Lounge", "evidence": "experiment", "score_gain": 1.0, "reach": 1.0}
+    stated |= {"ramp_months": 0, "half_life_months": "never", "costs": [cost]}
+    response = found.response(12)
+    terms = {"currency": response.currency or "USD", "start": "2026-01-01", "horizon_months": 36}
+    case = Case.model_validate(terms | {"annual_discount_rate": 0.1, "programmes": [stated]})
+    result = cx.business_case(replace(response, currency=case.currency), case, seed=20, draws=200)
+    assert response.reason
+    assert result.tidy().dropna()["measure"].unique().tolist() == ["pv_cost"]
+    assert result.quadrants()["quadrant"].item() == "gain_not_yet_money"
 
 
 def test_southeast_association_is_negative_and_robust(southeast: Recipe) -> None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
+from cxroi.case.break_even import break_even
 from cxroi.case.checks import COLUMNS as CHECK_COLUMNS
 from cxroi.case.checks import case_checks, observed_half_life_months
+from cxroi.case.costing import capitalised, category_sensitivity
 from cxroi.case.flows import Floats, discount_factors, quarters_of
 from cxroi.case.forecast import TOTAL, Forecast, Scenario, forecasts_of, scenario_of
-from cxroi.case.inputs import Inputs, draw_inputs, point_values
+from cxroi.case.inputs import Inputs, channel_values, draw_inputs
+from cxroi.case.ledger import benefit_map, ledger
 from cxroi.case.measures import HIGH, LOW, MEDIAN, Cells, base_cells, net_flows, one_cell, told
 from cxroi.case.programme import Case
+from cxroi.case.quadrants import quadrants
 from cxroi.case.ranges import gain_at
+from cxroi.case.register import register
 from cxroi.case.terms import CATEGORIES, LADDER
 from cxroi.errors import InputError, InvalidCase
 from cxroi.value.response import MarginResponse
@@ -36,7 +41,8 @@ class BusinessCase:
     response : MarginResponse
         What a point is worth.
     forecasts : tuple of Forecast
-        Draws, a programme each in the order of the case, then the total where there are several.
+        Draws, a programme each in the order of the case, then the CX total where there are several: all programmes with a
+        route through a customer measure. Cost plays are never in it; where there are only such there is no total.
     scenarios : tuple of (Scenario, Forecast)
         The conservative and the optimistic scenario, a single draw each.
     seed, draws : int
@@ -58,7 +64,7 @@ class BusinessCase:
 
     @property
     def whole(self) -> Forecast:
-        """The total, or the only programme."""
+        """The CX total, or the only programme; the last of several cost plays, which have no total."""
         return self.forecasts[-1]
 
     @property
@@ -123,6 +129,91 @@ class BusinessCase:
         """Rows ``name, verdict, number, advice``; the name of a programme's check ends in its id."""
         return pd.DataFrame(case_checks(self.case, self.response, self.forecasts), columns=list(CHECK_COLUMNS))
 
+    def ledger(self) -> pd.DataFrame:
+        """Overlap ledger: present value after tax by programme and term, and what all of it adds up to.
+
+        Columns ``programme, term, low, median, high, mean, unit`` (5, 50, 95 % and mean of the draws, currency). Terms:
+        ``retention`` (margin of customers who stay), ``spend`` (margin of those who stay anyway), ``referrals``,
+        ``service_cost``, ``stated_benefits`` (8 to 10, for which a figure and its source are stated). Rows of
+        ``overlap`` are what customers reached by several programmes cannot gain, because the scale ends: below zero where
+        a point brings money. The last row, ``total``, is the benefit of the cash flows; in every draw, and so in ``mean``, the
+        others add up to it. Quantiles do not add up. Cost plays are outside, as they are of the CX total.
+        """
+        return ledger(self.case, self.forecasts)
+
+    def benefits(self) -> pd.DataFrame:
+        """The ten benefits and the terms of the ledger that hold them.
+
+        Columns ``number, benefit, terms, contains`` (other benefits that lie in the same terms, by number), ``status``
+        (``inside``, ``partly_inside`` or ``not_measured`` for 1 to 7, as the linkage has their terms; ``stated`` or ``outside`` for 8
+        to 10), ``claimed_by`` (programmes that name it).
+        """
+        return benefit_map(self.case, self.response)
+
+    def quadrants(self) -> pd.DataFrame:
+        """The two keys of each programme, customers' own measures and money, and its quadrant.
+
+        Columns ``programme, name, quadrant`` (``cx_win``, ``cost_play``: money without CX evidence, ``gain_not_yet_money``,
+        ``stop``), ``in_cx_total``, ``customers``, ``gain_low`` (5 %, points), ``gain_evidence``, ``money``, ``p_npv_positive``,
+        ``linkage_evidence``, ``advice``.
+
+        Notes
+        -----
+        ``customers`` passes where the gain stands on a quasi-experiment or an experiment and its 5 % end is above zero; it is
+        ``warn`` where the gain is above zero but only stated, else ``fail``. ``money`` passes where at least 95 % of the draws have
+        a positive net present value and the linkage is more than a plain association (which a cost play does not need); it fails
+        at 5 % and below, and is ``warn`` in between. A key turns where it passes; the two keys give the quadrant.
+        """
+        return quadrants(self.case, self.response, self.forecasts)
+
+    def break_even(self, *, smallest_detectable_gain: float | None = None) -> pd.DataFrame:
+        """A row per programme: the gain at which it earns its cost, beside what is stated, known and seen.
+
+        Parameters
+        ----------
+        smallest_detectable_gain : float or None
+            Smallest change of the score, in points, that the survey would show at its number of answers.
+
+        Returns
+        -------
+        DataFrame
+            ``programme, metric, break_even_low … high`` (points; empty where no gain earns the cost), ``stated_low, stated_mode,
+            stated_high`` (points), ``p_gain_reaches_break_even`` (share of draws), ``point_low … high`` (present value after tax of
+            one point, the linkage's own range) in ``unit``, ``observed_low, observed_high`` (answers seen), ``beyond_observed`` (the
+            median needs more points than the answers span: nothing in the data speaks of such a gain), ``smallest_detectable_gain``,
+            ``detectable`` (the survey would show the gain at which the median breaks even). Cost plays have no such gain.
+        """
+        return break_even(self.case, self.response, self.forecasts, smallest_detectable_gain=smallest_detectable_gain)
+
+    def register(self) -> pd.DataFrame:
+        """Decision register: every assumption of the case.
+
+        Columns ``assumption`` (the name under which ``sources`` may speak of it), ``programme``, ``value, low, high``, ``text`` (where the
+        value is a word), ``unit``, ``source``, ``owner``, ``kind`` (``data``, ``benchmark``, ``assumption``), ``missing`` (no
+        source is stated). A source is that of ``sources``, by the exact name or a shorter one (``costs.one.data_tools``,
+        ``costs.one``, ``costs``), else the one beside the figure, else the programme's.
+        """
+        return register(self.case, self.response)
+
+    def capitalised(self) -> pd.DataFrame:
+        """Profit before tax by year, with costs expensed as paid and written off over their useful lives.
+
+        Columns ``programme, year`` (month 0 belongs to year 1), ``cost``, ``written_off`` and ``book_value`` (at the year's end; means of
+        the draws), ``profit_expensed_low … high, …_mean`` and ``profit_capitalised_…``, ``unit``. A cost with ``useful_life_months`` is
+        written off in equal parts in the months after it is paid; what is left at the horizon is the last book value. Net present
+        value is that of the cash flows and the same in both views: tax is taken on costs as they are paid.
+        """
+        return capitalised(self.case, self.forecasts)
+
+    def category_sensitivity(self) -> pd.DataFrame:
+        """What each of the eight cost categories does to the case when it is 10 % dearer.
+
+        Columns ``programme, category, pv_cost`` (mean), ``share_of_cost``, ``npv_change`` (mean), ``npv_low … high`` and
+        ``roi_low … high`` with the category dearer, ``elasticity_of_npv``, ``elasticity_of_roi`` (change of the median in per cent of
+        its size, for each per cent on the category).
+        """
+        return category_sensitivity(self.case, self.forecasts)
+
     def tornado(self) -> pd.DataFrame:
         """Net present value with each uncertain input at its 10 and 90 %, the others at their medians.
 
@@ -160,7 +251,7 @@ def faded_as_observed(decision: BusinessCase, *, seed: int, draws: int = 10_000)
 
 
 def business_case(response: MarginResponse, case: Case, *, seed: int, draws: int = 10_000) -> BusinessCase:
-    """Value a case: the linkage's draws and the stated gains, against the stated costs.
+    """Value a case: the linkage's draws and the stated gains, benefits and savings, against the stated costs.
 
     Parameters
     ----------
@@ -169,8 +260,8 @@ def business_case(response: MarginResponse, case: Case, *, seed: int, draws: int
     case : Case
         Programmes, costs, horizon, discount rate.
     seed : int
-        Of the one generator behind every draw; programmes draw in the order of their ids, so the order in the file
-        changes nothing.
+        Of every draw; each input has a stream of its own by its name, so neither the order in the file nor other programmes
+        change its draws.
     draws : int
         Number of draws, 100 or more.
 
@@ -183,22 +274,21 @@ def business_case(response: MarginResponse, case: Case, *, seed: int, draws: int
 
     Notes
     -----
-    The gain in month m is g·s(m − ½), with s(t) = (L(t/ramp) − L(0)) / (L(1) − L(0)) up to the end of the ramp,
+    The gain in month m is g·s(m − ½ − start), with s(t) = (L(t/ramp) − L(0)) / (L(1) − L(0)) up to the end of the ramp,
     L(z) = 1/(1 + exp(−10(z − ½))), and halved every half-life from then on; γ of a quarter is the mean of its three
     months. Benefits are even over the months of a quarter. Flows fall at the end of their month and month 0 is not
-    discounted; with ``timing: mid`` those of months 1…H fall half a month earlier. Tax is taken on margin less cost in
-    the month itself, a loss being set off against profits elsewhere in the firm, so it scales every present value by
-    1 − rate and leaves ROI, the internal rate and payback as they are.
+    discounted; with ``timing: mid`` those of months 1…H fall half a month earlier. With inflation every amount of month m, costs
+    and margin, is (1 + rate)^(m/12) times as high. Tax is taken on margin less cost in the month itself, a loss being set off
+    against profits elsewhere in the firm, so it scales every present value by 1 − rate and leaves ROI, the internal rate and
+    payback as they are.
 
-    Together, programmes reach customers independently, gains add on the score, and margin is linear in the gain: the
-    total is the sum. A gain cannot exceed the width of the observed scores; where it would, alone or together, the
-    benefit is scaled down to it.
+    A programme's gain cannot exceed the width of the observed scores. Programmes reach customers independently of each other; gains
+    of a customer reached by several add up, in each quarter at most to that width: see ``cxroi.case.overlap``. Margin is linear in
+    the gain, so the total is the sum less what these customers cannot gain.
 
     An internal rate at or below -99 % a year is not told from losing everything, and not counted.
 
-    The conservative scenario takes the linkage at the 5th percentile of its draws by the present value of a point and
-    the gain at its low; the optimistic one takes the 95th and the high. Where a point costs money the gain's other end
-    can be the worse one: the worst and the best of the four corners are taken.
+    Conservative and optimistic scenarios: see ``cxroi.case.forecast.scenario_of``.
     """
     _check(response, case, draws)
     inputs = draw_inputs(case, response, seed=seed, draws=draws)
@@ -230,14 +320,19 @@ def _check(response: MarginResponse, case: Case, draws: int) -> None:
         )
 
 
+def _grade(forecast: Forecast, rung: float) -> Cells:
+    """Rung of the linkage; a cost play stands on none."""
+    return (rung if forecast.has_route else math.nan,) * 4
+
+
 def _base(forecast: Forecast, rung: float, measure: str) -> Cells:
     """Quantiles and mean over all draws."""
-    return (rung,) * 4 if measure == "linkage_evidence" else base_cells(forecast.measures, measure)
+    return _grade(forecast, rung) if measure == "linkage_evidence" else base_cells(forecast.measures, measure)
 
 
 def _single(forecast: Forecast, rung: float, measure: str) -> Cells:
     """The single draw of a scenario."""
-    return (rung,) * 4 if measure == "linkage_evidence" else one_cell(forecast.measures, measure)
+    return _grade(forecast, rung) if measure == "linkage_evidence" else one_cell(forecast.measures, measure)
 
 
 def _cash_flows(forecast: Forecast, case: Case) -> pd.DataFrame:
@@ -278,27 +373,24 @@ def _tornado(result: BusinessCase) -> pd.DataFrame:
     case, response = result.case, result.response
     if response.reason:
         return pd.DataFrame(columns=columns)
-    cost = float(result.whole.measures["pv_cost"][0])
+    cost = float(np.median(result.whole.measures["pv_cost"]))
     low, median, high = (_gains_at(case, response, share) for share in (0.1, 0.5, 0.9))
-    kept, silent = 1.0 - case.tax_rate, np.zeros_like(response.through_spend)
-    retention, spend = (
-        np.stack([point_values(case, part, each) * kept for each in case.programmes], axis=1)
-        for part in (replace(response, through_spend=silent), replace(response, through_retention=silent))
-    )
-    worth = (retention + spend) @ median
+    kept = 1.0 - case.tax_rate
+    by_programme = [channel_values(case, response, each) for each in case.programmes]
+    by_channel = {name: kept * np.stack([each[name] for each in by_programme], axis=1) for name in by_programme[0]}
+    worth = np.sum([channel @ median for channel in by_channel.values()], axis=0)
     middle = np.argsort(worth, kind="stable")[(len(worth) - 1) // 2]
-    points = (retention + spend)[middle]
+    points = np.sum([channel[middle] for channel in by_channel.values()], axis=0)
     rows: list[tuple[str, str, float, float, str, float, float, float]] = []
-    for name, channel in (("linkage: retention", retention), ("linkage: spend", spend)):
+    for name, channel in by_channel.items():
         values = channel @ median
         ends = [float(end) for end in np.quantile(values, [0.1, 0.9])]
         rest = float(worth[middle] - values[middle]) - cost
-        rows.append(
-            (TOTAL, name, ends[0], ends[1], case.currency, ends[0] + rest, worth[middle] - cost, ends[1] + rest)
-        )
+        npvs = (ends[0] + rest, worth[middle] - cost, ends[1] + rest)
+        rows.append((TOTAL, f"linkage: {name}", *ends, case.currency, *npvs))
     for at, each in enumerate(case.programmes):
-        npvs = [float(worth[middle] + (end[at] - median[at]) * points[at]) - cost for end in (low, high)]
-        rows.append((each.id, "score_gain", low[at], high[at], "points", npvs[0], worth[middle] - cost, npvs[1]))
+        ends = [float(worth[middle] + (end[at] - median[at]) * points[at]) - cost for end in (low, high)]
+        rows.append((each.id, "score_gain", low[at], high[at], "points", ends[0], worth[middle] - cost, ends[1]))
     frame = pd.DataFrame([(*row, abs(row[7] - row[5])) for row in rows], columns=columns)
     frame = frame[frame["value_low"] != frame["value_high"]]
     return frame.sort_values(["swing", "programme", "input"], ascending=[False, True, True]).reset_index(drop=True)

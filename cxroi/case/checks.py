@@ -10,6 +10,7 @@ import numpy as np
 from cxroi.case.forecast import Forecast
 from cxroi.case.measures import LOW, MEDIAN, base_cells
 from cxroi.case.programme import Case, Programme
+from cxroi.case.register import register, sources_without_assumption
 from cxroi.case.terms import LADDER, LONG_TERM_MONTHS
 from cxroi.value.response import MarginResponse
 
@@ -19,12 +20,13 @@ Check = tuple[str, str, float, str]
 
 def case_checks(case: Case, response: MarginResponse, forecasts: tuple[Forecast, ...]) -> list[Check]:
     """Rows ``name, verdict, number, advice``; the name of a programme's check ends in its id."""
-    rows = list(_stated_checks(case, response))
+    rows = [*_stated_checks(case, response), *_source_checks(case, response), *_choice_checks(case)]
     for programme in case.programmes:
-        rows += _programme_checks(programme, response)
+        rows += _programme_checks(programme, response) if programme.has_route else _cost_play_checks(programme)
     if not response.reason:
         for forecast in forecasts:
-            rows += [*_forecast_checks(forecast), *_break_even_checks(forecast, response)]
+            if forecast.has_route:
+                rows += [*_forecast_checks(forecast), *_break_even_checks(forecast, response)]
     return rows
 
 
@@ -49,6 +51,66 @@ def _stated_checks(case: Case, response: MarginResponse) -> Iterator[Check]:
             if rung < 3
             else "a comparison of customers stands behind the linkage."
         ),
+    )
+
+
+def _source_checks(case: Case, response: MarginResponse) -> Iterator[Check]:
+    """Whether every assumption says where it is from, and every source belongs to one."""
+    known = register(case, response)
+    missing = known.loc[known["missing"], "assumption"].tolist()
+    yield _verdict(
+        "sources",
+        len(missing),
+        bool(missing),
+        f"Assumptions without a source: {', '.join(missing)}. Name it under sources, or beside the figure."
+        if missing
+        else "Every assumption says where it is from.",
+    )
+    strange = sources_without_assumption(case)
+    if strange:
+        yield _verdict(
+            "sources_used",
+            len(strange),
+            True,
+            f"Sources of nothing in the case: {', '.join(strange)}. Use a name of the register.",
+        )
+
+
+def _choice_checks(case: Case) -> Iterator[Check]:
+    """Whether the programmes of the total can run together."""
+    ids = {programme.id for programme in case.programmes}
+    pairs = sorted(
+        {
+            tuple(sorted((programme.id, other)))
+            for programme in case.programmes
+            for other in programme.excludes
+            if other in ids
+        }
+    )
+    if pairs:
+        yield (
+            "programmes_fit_together",
+            "fail",
+            float(len(pairs)),
+            f"The total counts programmes that exclude each other: {', '.join(' and '.join(pair) for pair in pairs)}. Decide "
+            "between them, and judge a case with one of them.",
+        )
+
+
+def _cost_play_checks(programme: Programme) -> Iterator[Check]:
+    """Checks of a programme without a route through a customer measure."""
+    yield _verdict(
+        f"route: {programme.id}",
+        0.0,
+        True,
+        "No customer measure is moved: a cost play, shown beside the CX total and never in it.",
+    )
+    open_fields = [name for name in ("intent", "owner", "source") if not getattr(programme, name)]
+    yield _verdict(
+        f"stated: {programme.id}",
+        len(open_fields),
+        bool(open_fields),
+        f"Not stated: {', '.join(open_fields)}. Whoever decides will ask." if open_fields else "Everything is stated.",
     )
 
 

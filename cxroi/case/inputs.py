@@ -96,13 +96,18 @@ def ranked_draws(case: Case, response: MarginResponse) -> NDArray[np.int64]:
 
 def point_values(case: Case, response: MarginResponse, programme: Programme) -> Floats:
     """Present value before tax of a gain of one point among the customers reached, shape (draws of the response,)."""
+    values = channel_values(case, response, programme).values()
+    return np.asarray(sum(values, np.zeros(len(response.baseline))))
+
+
+def channel_values(case: Case, response: MarginResponse, programme: Programme) -> dict[str, Floats]:
+    """The same through each channel, each of shape (draws of the response,)."""
     path = score_path_by_quarter(case, programme)
-    weights = by_quarter(month_weights(case)[1:])
-    found = np.zeros(len(response.baseline))
-    for name, channel in channels(response).items():
-        at_work = np.cumsum(path) if name == "retention" else path
-        found += channel[:, : quarters_of(case)] @ (at_work * weights)
-    return found * response.customers * programme.reach
+    weights = by_quarter(month_weights(case)[1:]) * (response.customers * programme.reach)
+    return {
+        name: channel[:, : quarters_of(case)] @ ((np.cumsum(path) if name == "retention" else path) * weights)
+        for name, channel in channels(response).items()
+    }
 
 
 def channels(response: MarginResponse) -> dict[str, Floats]:

@@ -327,7 +327,7 @@ def workings(model: WhatIf, inputs: WhatIfInputs) -> Workings:
     by_quarter = by_month.reshape(len(gains), model.quarters, MONTHS_OF_A_QUARTER).mean(axis=2)
     beyond = np.zeros(model.quarters)
     if len(gains) > 1:
-        places, lost = lost_to_the_scale([np.array([gain]) for gain in gains], by_quarter, inputs.reaches, width)
+        places, lost = lost_to_the_scale([np.array([gain]) for gain in gains], list(by_quarter), inputs.reaches, width)
         beyond = lost[0] if len(places) else beyond
     points = (np.array(gains) * np.array(inputs.reaches)) @ by_quarter - beyond
     worth = model.through_retention * np.cumsum(points) + model.through_level * points

@@ -22,7 +22,19 @@ from cxroi.report.company import Assessment
 from cxroi.report.key_figures import key_figures
 from cxroi.report.what_if import script_words
 from cxroi.report.wording import reason_words
-from cxroi.report.workbook_model import FIRST, HEAD, RESULTS, Pages, charts, counts_out, neutral, shown, write_model
+from cxroi.report.workbook_model import (
+    FIRST,
+    HEAD,
+    RESULTS,
+    Pages,
+    charts,
+    counts_out,
+    neutral,
+    result_column,
+    shown,
+    style_of,
+    write_model,
+)
 
 CREATED = dt.datetime(2000, 1, 1)
 """The same for every workbook, so that the same figures give the same bytes."""
@@ -76,12 +88,13 @@ def _formats(book: Workbook, language: Language) -> dict[str, Format]:
     plain = {"font_name": "Calibri", "font_size": 10, "valign": "top"}
     numbers = {
         "money": money,
-        "percent": "0.0%",
+        "amount": "#,##0",
         "number": "#,##0.00",
         "whole": "#,##0",
+        "percent": "0.0%",
         "factor": "0.0000",
-        "amount": "#,##0",
     }
+    numbers["months"] = f'#,##0.0"{language.text("executive.months", number="")}"'
     looks: dict[str, dict[str, Any]] = {
         "title": {"bold": True, "font_size": 16, "font_color": _BLUE},
         "section": {"bold": True, "font_size": 12, "font_color": _BLUE},
@@ -145,9 +158,9 @@ def _summary(pages: Pages, sheet: Worksheet, assessment: Assessment, model: What
         sheet.merge_range(row, 0, row, 4, neutral(text("workbook.no_model", reason=reason)), formats["wrap"])
         return
     sheet.write_string(row, 0, text("workbook.model"), formats["section"])
-    side = max(3, len(model.programmes) + 2)
+    side = result_column(model)
     for at, name in enumerate(RESULTS):
-        style = formats["percent" if name == "roi" else "number" if name.endswith("months") else "money"]
+        style = formats[style_of(name)]
         sheet.write_string(row + 2 + at, 0, text(f"executive.measure.{name}"), formats["text"])
         for column, formula in ((1, pages.cell("assumptions", FIRST + at, side + 1)), (2, f"result_{name}")):
             sheet.write_formula(row + 2 + at, column, f"={formula}", style, _base(pages, model, name))

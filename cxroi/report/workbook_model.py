@@ -135,63 +135,16 @@ def _assumptions(pages: Pages, model: WhatIf, base: WhatIfResult) -> None:
     sheet.write_string(1, 0, text("workbook.assumptions"), formats["note"])
     for column, head in enumerate(("assumption", "value")):
         sheet.write_string(HEAD, column, text(f"executive.column.{head}"), formats["head"])
-    fraction, number, whole, money = formats["in_percent"], formats["in_number"], formats["in_whole"], formats["money"]
-    inputs: list[tuple[str, Value, Format]] = [
-        ("discount_rate", model.annual_discount_rate, fraction),
-        ("horizon_months", model.horizon_months, whole),
-        ("cost_multiple", 1.0, number),
-        ("margin_multiple", 1.0, number),
-        ("tax_rate", model.tax_rate, fraction),
-        ("inflation_rate", model.annual_inflation_rate, fraction),
-        ("months_earlier", 0.5 if model.timing == "mid" else 0.0, number),
-        ("customers", model.customers, whole),
-        ("score_width", model.score_width, number),
-    ]
-    for at, (name, value, style) in enumerate(inputs):
-        sheet.write_string(FIRST + at, 0, text(f"workbook.input.{name}"), formats["text"])
-        _input(pages, sheet, FIRST + at, 1, name, value, style)
-    rules: dict[str, tuple[str, float, float]] = {
-        "discount_rate": ("decimal", 0, 10),
-        "horizon_months": ("integer", 1, model.months),
-        "cost_multiple": ("decimal", 0, 1000),
-        "margin_multiple": ("decimal", 0, 1000),
-        "tax_rate": ("decimal", 0, 0.999),
-        "inflation_rate": ("decimal", -0.999, 0.999),
-        "months_earlier": ("decimal", 0, 0.5),
-    }
-    for at, (name, _, _) in enumerate(inputs):
-        if name in rules:
-            _valid(pages, sheet, FIRST + at, 1, rules[name])
-    top = FIRST + len(inputs) + 2
-    sheet.write_string(top - 1, 0, text("nb.column.programme"), formats["head"])
-    for at, programme in enumerate(model.programmes, start=1):
-        sheet.write_string(top - 1, at, neutral(programme.name), formats["head_right"])
-        half_life: Value = programme.half_life_months
-        rows: list[tuple[str, Value, Format]] = [
-            ("gain", programme.score_gain, number),
-            ("reach", programme.reach, fraction),
-            ("start", programme.start_month, whole),
-            ("ramp", programme.ramp_months, number),
-            ("half_life", text("executive.never") if half_life == math.inf else half_life, number),
-        ]
-        for below, (name, value, style) in enumerate(rows):
-            sheet.write_string(top + below, 0, text(f"workbook.programme.{name}"), formats["text"])
-            _input(pages, sheet, top + below, at, f"{name}_{at}", value, style)
-        _valid(pages, sheet, top + 1, at, ("decimal", 0, 1))
-        _valid(pages, sheet, top + 2, at, ("integer", 0, model.months))
-        _valid(pages, sheet, top + 3, at, ("decimal", 0, 1000))
-        used = f"=MAX(-score_width,MIN(score_width,gain_{at}))"
-        sheet.write_string(top + len(rows), 0, text("workbook.programme.used"), formats["text"])
-        sheet.write_formula(top + len(rows), at, used, formats["number"], programme.score_gain)
-        _name(pages, f"used_{at}", "assumptions", top + len(rows), at)
-    side = max(3, len(model.programmes) + 2)
-    for offset, head in enumerate(("result", "base", "now")):
-        sheet.write_string(
-            HEAD, side + offset, text(f"workbook.column.{head}"), formats["head" if not offset else "head_right"]
-        )
+    next_row = _general_inputs(pages, sheet, model)
+    sheet.write_string(next_row + 1, 0, text("nb.column.programme"), formats["head"])
+    for at in range(1, len(model.programmes) + 1):
+        _programme_inputs(pages, sheet, model, next_row + 1, at)
+    side = result_column(model)
+    for column, head in enumerate(("result", "base", "now"), start=side):
+        words = text(f"workbook.column.{head}")
+        sheet.write_string(HEAD, column, words, formats["head" if column == side else "head_right"])
     for at, name in enumerate(RESULTS):
-        value, style = shown(pages, name, getattr(base, name)), formats["percent"] if name == "roi" else money
-        style = formats["number"] if name.endswith("months") else style
+        value, style = shown(pages, name, getattr(base, name)), formats[style_of(name)]
         sheet.write_string(FIRST + at, side, text(f"executive.measure.{name}"), formats["text"])
         sheet.write(FIRST + at, side + 1, value, style)
         sheet.write_formula(FIRST + at, side + 2, _result(pages, model, name), style, value)
@@ -200,6 +153,57 @@ def _assumptions(pages: Pages, model: WhatIf, base: WhatIfResult) -> None:
     sheet.set_column(1, len(model.programmes), 20)
     sheet.set_column(side, side, 36)
     sheet.set_column(side + 1, side + 2, 22)
+
+
+def _general_inputs(pages: Pages, sheet: Worksheet, model: WhatIf) -> int:
+    """What holds for all programmes, a row each; gives the row below."""
+    inputs: list[tuple[str, Value, str, tuple[str, float, float] | None]] = [
+        ("discount_rate", model.annual_discount_rate, "percent", ("decimal", 0, 10)),
+        ("horizon_months", model.horizon_months, "whole", ("integer", 1, model.months)),
+        ("cost_multiple", 1.0, "number", ("decimal", 0, 1000)),
+        ("margin_multiple", 1.0, "number", ("decimal", 0, 1000)),
+        ("tax_rate", model.tax_rate, "percent", ("decimal", 0, 0.999)),
+        ("inflation_rate", model.annual_inflation_rate, "percent", ("decimal", -0.999, 0.999)),
+        ("months_earlier", 0.5 if model.timing == "mid" else 0.0, "number", ("decimal", 0, 0.5)),
+        ("customers", model.customers, "whole", None),
+        ("score_width", model.score_width, "number", None),
+    ]
+    for row, (name, value, style, rule) in enumerate(inputs, start=FIRST):
+        sheet.write_string(row, 0, pages.language.text(f"workbook.input.{name}"), pages.formats["text"])
+        _input(pages, sheet, row, 1, name, value, style, rule)
+    return FIRST + len(inputs)
+
+
+def _programme_inputs(pages: Pages, sheet: Worksheet, model: WhatIf, top: int, at: int) -> None:
+    """A column with what one programme does, below its name."""
+    programme, text = model.programmes[at - 1], pages.language.text
+    half_life: Value = programme.half_life_months
+    rows: list[tuple[str, Value, str, tuple[str, float, float] | None]] = [
+        ("gain", programme.score_gain, "number", None),
+        ("reach", programme.reach, "percent", ("decimal", 0, 1)),
+        ("start", programme.start_month, "whole", ("integer", 0, model.months)),
+        ("ramp", programme.ramp_months, "number", ("decimal", 0, 1000)),
+        ("half_life", text("executive.never") if half_life == math.inf else half_life, "number", None),
+    ]
+    sheet.write_string(top, at, neutral(programme.name), pages.formats["head_right"])
+    for row, (name, value, style, rule) in enumerate(rows, start=top + 1):
+        sheet.write_string(row, 0, text(f"workbook.programme.{name}"), pages.formats["text"])
+        _input(pages, sheet, row, at, f"{name}_{at}", value, style, rule)
+    used = top + 1 + len(rows)
+    sheet.write_string(used, 0, text("workbook.programme.used"), pages.formats["text"])
+    within = f"=MAX(-score_width,MIN(score_width,gain_{at}))"
+    sheet.write_formula(used, at, within, pages.formats["number"], programme.score_gain)
+    _name(pages, f"used_{at}", "assumptions", used, at)
+
+
+def result_column(model: WhatIf) -> int:
+    """Column of the assumptions in which the results begin: their names, the base, then what the cells make of it."""
+    return max(3, len(model.programmes) + 2)
+
+
+def style_of(result: str) -> str:
+    """Format of a result."""
+    return "percent" if result == "roi" else "months" if result.endswith("months") else "money"
 
 
 def _result(pages: Pages, model: WhatIf, name: str) -> str:
@@ -484,10 +488,21 @@ def _costs(pages: Pages, model: WhatIf) -> None:
     sheet.set_column(1, len(heads) - 1, 16)
 
 
-def _input(pages: Pages, sheet: Worksheet, row: int, column: int, name: str, value: Value, style: Format) -> None:
-    """A cell that may be changed, with its name."""
-    sheet.write(row, column, value, style)
+def _input(
+    pages: Pages,
+    sheet: Worksheet,
+    row: int,
+    column: int,
+    name: str,
+    value: Value,
+    style: str,
+    rule: tuple[str, float, float] | None,
+) -> None:
+    """A cell that may be changed, with its name and what it may hold."""
+    sheet.write(row, column, value, pages.formats[f"in_{style}"])
     _name(pages, name, "assumptions", row, column)
+    if rule is not None:
+        _valid(pages, sheet, row, column, rule)
 
 
 def _name(pages: Pages, name: str, sheet: str, row: int, column: int) -> None:

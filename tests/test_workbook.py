@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
 import subprocess
@@ -109,8 +110,10 @@ def future(assessment: Assessment) -> WhatIf:
 def named_cells(path: Path) -> dict[str, tuple[str, str]]:
     """Sheet and cell of each name of a workbook."""
     with zipfile.ZipFile(path) as book:
-        names = re.findall(r'<definedName [^>]*name="(\w+)"[^>]*>(.*?)</definedName>', book.read("xl/workbook.xml").decode())
-    parts = {name: place.partition("!") for name, place in names}
+        names = re.findall(
+            r'<definedName [^>]*name="(\w+)"[^>]*>(.*?)</definedName>', book.read("xl/workbook.xml").decode()
+        )
+    parts = {name: html.unescape(place).partition("!") for name, place in names}
     return {name: (sheet.strip("'"), cell.replace("$", "")) for name, (sheet, _, cell) in parts.items()}
 
 
@@ -144,25 +147,18 @@ def value_at(book: CalamineWorkbook, place: tuple[str, str]) -> Any:
 
 
 MOVED: dict[str, list[dict[str, Any]]] = {
-    "sample": [
-        {},
-        {"score_gains": (0.9,), "half_lives_months": (6.0,)},
-        {"horizon_months": 1},
-        {"annual_discount_rate": 0.3, "cost_multiple": 3.0},
-    ],
+    "sample": [{}, {"score_gains": (0.9,), "half_lives_months": (6.0,), "horizon_months": 30}],
     "one": [
         {},
-        {"reaches": (1.0,), "margin_multiple": 4.0, "annual_discount_rate": 0.02},
-        {"score_gains": (-0.4,), "horizon_months": 17},
-        {"score_gains": (25.0,), "cost_multiple": 0.0},
+        {"reaches": (1.0,), "margin_multiple": 4.0, "annual_discount_rate": 0.02, "horizon_months": 36},
+        {"score_gains": (-25.0,), "cost_multiple": 0.0, "horizon_months": 1},
     ],
     "several": [
         {},
-        {"reaches": (0.9, 1.0, 0.2), "half_lives_months": (6.0, 3.0, 50.0)},
-        {"score_gains": (-8.0, -9.0, 12.0), "horizon_months": 36},
-        {"score_gains": (0.01, 0.0, 0.02)},
+        {"reaches": (0.9, 1.0, 0.2), "half_lives_months": (6.0, 3.0, 50.0), "horizon_months": 17},
+        {"score_gains": (-8.0, -9.0, 12.0), "annual_discount_rate": 0.3},
     ],
-    "many": [{}, {"score_gains": (0.5,) * 7, "horizon_months": 25}],
+    "many": [{}, {"score_gains": (0.5,) * 7, "horizon_months": 25, "cost_multiple": 0.1}],
 }
 
 

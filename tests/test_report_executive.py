@@ -37,11 +37,6 @@ LENGTHS: dict[OutcomePeriod, str] = {
 
 
 @pytest.fixture(scope="module")
-def assessment(sample: Path) -> Assessment:
-    return assess(sample)
-
-
-@pytest.fixture(scope="module")
 def report(assessment: Assessment) -> Report:
     return executive_report(assessment, EN, pages=("01_data",))
 

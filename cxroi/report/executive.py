@@ -34,6 +34,7 @@ from cxroi.report.next_check import check_section
 from cxroi.report.outcome_period import in_outcome_period
 from cxroi.report.record import write_record
 from cxroi.report.run import Finish
+from cxroi.report.what_if import what_if_panel
 from cxroi.report.wording import verdict
 
 __all__ = ["answer", "executive_report", "prepare_report", "verdict", "write_tables"]
@@ -82,6 +83,7 @@ def executive_report(
         decision=decision_sentence(assessment, language),
         plain=tuple(each for each in (both_keys(assessment, language), *plain_sentences(assessment, language)) if each),
         picture=first_picture(assessment, language),
+        what_if=what_if_panel(assessment.decision, language),
     )
 
 

@@ -7,6 +7,7 @@ pages of the run only.
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -115,16 +116,27 @@ def render_notebook(
 
 
 def render_report(report: Report) -> str:
-    """Page of the executive report."""
+    """Page of the executive report; only where a reader can move assumptions it holds a script, named by its hash."""
     contents = [Heading(2, section.id, section.title) for section in report.sections]
     return _template("report.html.j2").render(
-        title=report.title, language=Language(report.lang), styles=styles(), contents=contents, report=report
+        title=report.title,
+        language=Language(report.lang),
+        styles=styles(),
+        contents=contents,
+        report=report,
+        script=what_if_script() if report.what_if else "",
     )
 
 
 def render_page(template: str, *, title: str, language: Language, **parts: Any) -> str:
     """Page of a template of its own, in the dress of all pages."""
     return _template(template).render(title=title, language=language, styles=styles(), contents=[], **parts)
+
+
+@cache
+def what_if_script() -> Markup:
+    """The script behind a page's what-if part, as it stands in the page."""
+    return Markup(files("cxroi.report").joinpath("templates", "what_if.js").read_text(encoding="utf-8"))
 
 
 @cache
@@ -258,6 +270,19 @@ def _font(weight: str) -> str:
     return data_uri("font/woff2", files("cxroi").joinpath("fonts", f"NotoSans-{weight}.woff2").read_bytes())
 
 
+def _script_hash(script: str) -> str:
+    """Source of a script for a content security policy: the hash of exactly this text."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode('ascii')}'"
+
+
+def _inert(data: str) -> Markup:
+    """JSON that can stand in a script element: nothing in it ends the element or a line of it."""
+    signs = ("<", ">", "&", "\u2028", "\u2029")
+    for sign in signs:
+        data = data.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(data)
+
+
 def _figure_uri(figure: Figure) -> str:
     return data_uri(figure.media, figure.image)
 
@@ -273,7 +298,7 @@ def _environment() -> Environment:
         loader=PackageLoader("cxroi.report"), autoescape=True, undefined=StrictUndefined, finalize=_unbroken
     )
     environment.trim_blocks = environment.lstrip_blocks = True
-    environment.filters["figure_uri"] = _figure_uri
+    environment.filters |= {"figure_uri": _figure_uri, "script_hash": _script_hash, "inert": _inert}
     return environment
 
 

@@ -129,6 +129,30 @@ class Link:
 
 
 @dataclass(frozen=True)
+class Lever:
+    """An assumption that a reader can move: its ``stops`` in words, and at which of them it stands at first."""
+
+    id: str
+    label: str
+    stops: tuple[str, ...]
+    base: int
+
+
+@dataclass(frozen=True)
+class WhatIfPanel:
+    """A part of the page that recomputes one future of the case in the reader's browser.
+
+    ``figures`` are ``(id, label, value)`` of the base; ``data`` is what the page's script computes with, as JSON.
+    """
+
+    title: str
+    sentences: tuple[Sentence, ...]
+    levers: tuple[Lever, ...]
+    figures: tuple[tuple[str, str, str], ...]
+    data: str
+
+
+@dataclass(frozen=True)
 class Report:
     """A report of one run: that of the executives, or the pack of one leader.
 
@@ -154,6 +178,8 @@ class Report:
         The one picture of the first screen.
     packs
         Documents for single leaders beside this one.
+    what_if
+        The part in which the reader moves assumptions.
     """
 
     lang: Literal["vi", "en"]
@@ -170,6 +196,7 @@ class Report:
     picture: Figure | None = None
     packs: tuple[Link, ...] = ()
     leading: int = 3
+    what_if: WhatIfPanel | None = None
 
     @property
     def exhibits(self) -> Iterator[Figure | Table]:

@@ -397,7 +397,7 @@ def _cell_slopes(
         share = weights[rows] / weights[rows].sum()
         estimates[number], gradients = _change(equations, rows, share, number)
         for equation, place, gradient in zip(equations, places, gradients, strict=True):
-            influence[place, number] += equation.fitted.influence @ gradient
+            influence[place, number] += equation.fitted.contributions(gradient)
     return estimates, influence
 
 

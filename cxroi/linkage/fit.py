@@ -275,15 +275,15 @@ def response_to_design(
     return _solve(np.sum(information, axis=0), np.sum(gradient, axis=0))
 
 
-def independent_columns(design: Floats, *, tolerance: float = 1e-9) -> Ints:
-    """Indices of the columns that are not linear combinations of earlier ones, shape (≤ k,).
+def independent_columns(design: Floats, *, rows: Ints | None = None, tolerance: float = 1e-9) -> Ints:
+    """Indices of the columns that are not linear combinations of earlier ones, shape (≤ k,); in some of the rows where asked.
 
     Examples
     --------
     >>> independent_columns(np.column_stack([np.ones(4), np.arange(4.0), np.arange(4.0) * 2]))
     array([0, 1])
     """
-    cross = _weighted_cross_product(design, np.ones(len(design)))
+    cross = _cross_product(design, rows)
     scale = np.sqrt(np.diag(cross))
     kept: list[int] = []
     for column in range(cross.shape[0]):
@@ -308,7 +308,7 @@ def inflation(design: Floats, column: int, by: int) -> float:
     >>> round(inflation(np.column_stack([x, x + [1.0, -1, 1, -1]]), 0, 1), 3)
     1.225
     """
-    cross = _weighted_cross_product(design, np.ones(len(design)))
+    cross = _cross_product(design)
     others = np.flatnonzero(np.arange(len(cross)) != by)
     own = _solve(cross, np.eye(len(cross)))[column, column]
     at = int(np.flatnonzero(others == column)[0])
@@ -558,15 +558,15 @@ def _log_likelihood(sums: _Sums, outcome: Floats, family: Family) -> float:
     return value
 
 
-def _weighted_cross_product(design: Floats, weights: Floats) -> Floats:
-    """Σ weight × row × rowᵀ, weights ≥ 0, shape (k, k); in blocks that stay in the processor's cache."""
-    k = design.shape[1]
-    cross = np.zeros((k, k))
-    root = np.sqrt(weights)
-    for first in range(0, len(design), BLOCK_ROWS):
-        block = design[first : first + BLOCK_ROWS] * root[first : first + BLOCK_ROWS, None]
-        cross += block.T @ block
-    return cross
+def _cross_product(design: Floats, rows: Ints | None = None) -> Floats:
+    """Σ row × rowᵀ, shape (k, k); in blocks that stay in the processor's cache."""
+    n = len(design) if rows is None else len(rows)
+
+    def of_block(first: int) -> Floats:
+        block = picked(design, rows, slice(first, first + BLOCK_ROWS))
+        return np.asarray(block.T @ block)
+
+    return np.asarray(np.sum(list(_in_parallel(of_block, range(0, n, BLOCK_ROWS))), axis=0))
 
 
 def _solve(information: Floats, right: Floats) -> Floats:

@@ -396,8 +396,8 @@ def nonresponse_bounds(
     }
     parts = []
     few = _fewer(linkage)
-    for tilt, end in ends.items():
-        half = end * np.linspace(0.0, 1.0, steps + 1)[1:] ** 2  # closer together where an estimate may cross 0
+    for tilt in tilts:
+        half = ends[tilt] * np.linspace(0.0, 1.0, steps + 1)[1:] ** 2  # closer together where an estimate may cross 0
         grid = np.concatenate([-half[::-1], [0.0], half])
         found = _tilted(linkage, few, _standing(few, tilt), grid)
         found.insert(0, "strength", grid)

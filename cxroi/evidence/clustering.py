@@ -420,7 +420,7 @@ def _contributions_of_equation(linkage: Linkage, gradient: Floats) -> Floats:
     by_row: Floats = (matrix @ towards) * residual * np.sqrt(factor)
     shared = np.zeros(int(customers.max()) + 1)
     rows_of = np.bincount(customers[used], minlength=len(shared))
-    shared[rows_of > 0] = fitted.influence @ gradient
+    shared[rows_of > 0] = fitted.contributions(gradient)
     shared -= np.bincount(customers, by_row, minlength=len(shared))
     by_row[used] += shared[customers[used]] / rows_of[customers[used]]
     return by_row

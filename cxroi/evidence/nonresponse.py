@@ -396,8 +396,8 @@ def nonresponse_bounds(
     }
     parts = []
     few = _fewer(linkage)
-    for tilt, end in ends.items():
-        half = end * np.linspace(0.0, 1.0, steps + 1)[1:] ** 2  # closer together where an estimate may cross 0
+    for tilt in tilts:
+        half = ends[tilt] * np.linspace(0.0, 1.0, steps + 1)[1:] ** 2  # closer together where an estimate may cross 0
         grid = np.concatenate([-half[::-1], [0.0], half])
         found = _tilted(linkage, few, _standing(few, tilt), grid)
         found.insert(0, "strength", grid)
@@ -440,18 +440,19 @@ def _fewer(linkage: Linkage) -> Linkage:
 def _tilted(linkage: Linkage, few: Linkage, standing: Floats, grid: Floats) -> pd.DataFrame:
     """Estimate and interval with every answer weighted by ``exp(−strength · standing)``, a row a strength.
 
-    The estimate moves as that of the refitted answers (``few``) moves, and its interval widens as theirs does.
+    The estimate moves as that of the refitted answers (``few``) moves, and its interval widens as theirs does; ``grid`` holds 0.
     """
     found = []
-    for strength in (0.0, *grid):
+    for strength in grid:
         weights = np.exp(-strength * standing)
         weights = np.minimum(weights, LARGEST_WEIGHT * weights.mean())
         tilted = _refitted(few, weights / weights.mean())
         settled = tilted.fitted.converged and (tilted.retention is None or tilted.retention.fitted.converged)
         found.append((float(tilted.effect.estimate), float(tilted.std_error)) if settled else (np.nan, np.nan))
     moved, error = np.array(found).T
-    estimate = linkage.effect.estimate + moved[1:] - moved[0]
-    reach = linkage.critical_value * linkage.std_error * error[1:] / error[0]
+    here = int(np.flatnonzero(grid == 0)[0])
+    estimate = linkage.effect.estimate + moved - moved[here]
+    reach = linkage.critical_value * linkage.std_error * error / error[here]
     return pd.DataFrame({"estimate": estimate, "conf_low": estimate - reach, "conf_high": estimate + reach})
 
 
@@ -460,10 +461,11 @@ def _refitted(linkage: Linkage, weights: Floats) -> Linkage:
     rows = linkage.panel.answered(linkage.exposure)
     used, own = linkage.used, linkage.fitted
     fitted = fit(
-        np.asfortranarray(linkage.design.matrix[used]),
+        linkage.design.matrix,
         rows[linkage.outcome].to_numpy(dtype=float)[used],
         rows["customer"].to_numpy()[used],
         family=own.family,
+        rows=None if len(used) == len(rows) else used,
         weights=weights[used],
         start=own.coefficients,
     )

@@ -535,7 +535,7 @@ def _demeaned(values: Floats, code: Ints) -> Floats:
 def _first_coefficient(matrix: Floats, values: Floats, code: Ints, customers: int) -> _Found:
     fitted = _least_squares(matrix, values, code)
     influence = np.zeros(customers)
-    influence[fitted.clusters] = fitted.influence[:, 0]
+    influence[fitted.clusters] = fitted.contributions(np.eye(len(fitted.coefficients))[:, 0])
     return _Found(float(fitted.coefficients[0]), influence, len(values), len(fitted.clusters))
 
 

@@ -280,12 +280,17 @@ def segment_checks(found: SegmentLinkages) -> pd.DataFrame:
 
 def _levels(values: pd.Series) -> tuple[list[str], Ints]:
     """Levels of a segment, most frequent first, and the code of each row; beyond twenty they are one."""
-    text = values.astype("object").where(values.notna(), MISSING).astype(str)
-    counts = text.value_counts()
+    known = values.astype("category").cat
+    names = np.array([*(str(level) for level in known.categories), MISSING], dtype=object)
+    codes = known.codes.to_numpy()  # -1 where there is none: the last name
+    counts = (
+        pd.Series(np.bincount(np.where(codes < 0, len(names) - 1, codes), minlength=len(names))).groupby(names).sum()
+    )
+    counts = counts[counts > 0]
     ordered = sorted(counts.index, key=lambda level: (-int(counts[level]), str(level)))
     levels = ordered if len(ordered) <= MOST_LEVELS else [*ordered[: MOST_LEVELS - 1], OTHER]
-    codes = pd.Index(levels).get_indexer(pd.Index(text))
-    return levels, np.where(codes < 0, len(levels) - 1, codes).astype(np.int64)
+    place = {level: number for number, level in enumerate(levels)}
+    return levels, np.array([place.get(name, len(levels) - 1) for name in names], dtype=np.int64)[codes]
 
 
 def _by_level(
@@ -357,8 +362,8 @@ def _sizes(rows: pd.DataFrame, codes: Ints, outcome: Floats, used: Ints, n_level
     """Rows, customers and events of each level."""
     own = codes[used]
     n_obs = np.bincount(own, minlength=n_levels)
-    pairs = np.unique(own + n_levels * rows["customer"].to_numpy(dtype=np.int64)[used], sorted=False)
-    customers = np.bincount(pairs % n_levels, minlength=n_levels)
+    customer = rows["customer"].to_numpy()[used]  # sorted
+    customers = [np.count_nonzero(np.diff(customer[own == level], prepend=-1)) for level in range(n_levels)]
     happened = np.bincount(own, weights=(outcome[used] > 0).astype(float), minlength=n_levels)
     events = np.minimum(happened, n_obs - happened) if name == "retained" else happened
     return pd.DataFrame({"n_obs": n_obs, "customers": customers, "events": events})
@@ -389,15 +394,12 @@ def _cell_slopes(
         inside[:] = True
     customers = linkage.panel.answered(linkage.exposure)["customer"].to_numpy()
     people = customers[np.r_[True, customers[1:] != customers[:-1]]]
-    places = [np.searchsorted(people, equation.fitted.clusters) for equation in equations]
-    estimates = np.empty(n_cells)
+    own = weights * inside
+    share = own / np.bincount(cell, weights=own)[cell]
+    estimates, gradients = _changes(equations, cell, share, n_cells)
     influence = np.zeros((len(people), n_cells))
-    for number in range(n_cells):
-        rows = np.flatnonzero(inside & (cell == number))
-        share = weights[rows] / weights[rows].sum()
-        estimates[number], gradients = _change(equations, rows, share, number)
-        for equation, place, gradient in zip(equations, places, gradients, strict=True):
-            influence[place, number] += equation.fitted.influence @ gradient
+    for equation, gradient in zip(equations, gradients, strict=True):
+        influence[np.searchsorted(people, equation.fitted.clusters)] += equation.fitted.contributions(gradient)
     return estimates, influence
 
 
@@ -405,70 +407,99 @@ def _cell_slopes(
 class _Equation:
     """Design with a slope of the score for every cell (slopes first) and a level, shape (rows, k), and its fit.
 
-    ``change`` ((k,) or (rows, k)) is the change of the columns for one point but for the cells' slopes, whose column
-    changes by one in its own cell.
+    ``change`` ((m,) or (rows, m)) is the change of the columns of the linkage for one point; ``beside`` are those of them (and their
+    places in the design) that change beside the score itself, which changes by one in the row's own cell.
     """
 
     design: Floats
-    change: Floats
+    change: Floats | sparse.csr_array
+    beside: tuple[Ints, Ints]
     fitted: Fit
+
+    def step(self, cell: Ints) -> Floats:
+        """Change of the linear predictor for one point, shape (rows,)."""
+        theirs, ours = self.beside
+        further = np.zeros(int(self.change.shape[-1]))
+        further[theirs] = self.fitted.coefficients[ours]
+        return np.asarray(self.fitted.coefficients[cell] + self.change @ further)
+
+    def stepped(self, weights: Floats, cell: Ints, n_cells: int) -> Floats:
+        """Σ weight × change of the columns over the rows of each cell, shape (k, cells)."""
+        theirs, ours = self.beside
+        total = np.zeros((self.design.shape[1], n_cells))
+        sums = np.bincount(cell, weights=weights, minlength=n_cells)[:n_cells]
+        np.fill_diagonal(total, sums)
+        if isinstance(self.change, sparse.csr_array):
+            total[ours] += np.asarray((self.change.T @ _in_cells(weights, cell, n_cells)).todense())[theirs]
+        else:
+            columns = self.change[theirs] if self.change.ndim == 1 else self.change[:, theirs]
+            total[ours] += (
+                np.multiply.outer(columns, sums)
+                if columns.ndim == 1
+                else (_in_cells(weights, cell, n_cells).T @ columns).T
+            )
+        return total
+
+
+def _in_cells(values: Floats, cell: Ints, n_cells: int) -> sparse.csr_array:
+    """Matrix with each row's value in the column of its cell, shape (rows, cells); further cells are left out."""
+    shown = np.flatnonzero(cell < n_cells)
+    return sparse.csr_array((values[shown], (shown, cell[shown])), shape=(len(cell), n_cells))
 
 
 def _interacted(linkage: Linkage, cell: Ints) -> _Equation:
     position = linkage.design.columns.index(linkage.exposure)
-    matrix, change = linkage.design.matrix, linkage.slopes.change
+    matrix = linkage.design.matrix
     cells = int(cell.max()) + 1
     own = np.concatenate([np.full(cells, position), np.delete(np.arange(matrix.shape[1]), position)])
     joined = np.empty((len(matrix), len(own) + cells - 1), order="F")
-    joined[:, : len(own)] = matrix[:, own]
+    for number, source in enumerate(own):
+        joined[:, number] = matrix[:, source]
     for number in range(cells):
         member = cell == number
         joined[:, number] *= member
         if number:
             joined[:, len(own) + number - 1] = member
     used = linkage.used
-    of_fit = joined if len(used) == len(joined) else np.asfortranarray(joined[used])
-    kept = independent_columns(of_fit)
+    picked = None if len(used) == len(joined) else used
+    kept = independent_columns(joined, rows=picked)
     if len(kept) < joined.shape[1]:
-        joined, of_fit = np.asfortranarray(joined[:, kept]), np.asfortranarray(of_fit[:, kept])
-    inherited = kept < len(own)
+        joined = np.asfortranarray(joined[:, kept])
+    inherited = np.flatnonzero(kept < len(own))
     start = np.zeros(len(kept))
     start[inherited] = linkage.fitted.coefficients[own[kept[inherited]]]
-    dense = change.toarray() if isinstance(change, sparse.csr_array) else change
-    moved = np.zeros((*dense.shape[:-1], len(kept)))
-    beside = np.flatnonzero(inherited & (kept >= cells))
-    moved[..., beside] = dense[..., own[kept[beside]]]
+    beside = inherited[kept[inherited] >= cells]
     rows = linkage.panel.answered(linkage.exposure)
     fitted = fit(
-        of_fit,
+        joined,
         rows[linkage.outcome].to_numpy(dtype=float)[used],
         rows["customer"].to_numpy()[used],
         family=linkage.fitted.family,
+        rows=picked,
         start=start,
     )
-    return _Equation(joined, moved, fitted)
+    return _Equation(joined, linkage.slopes.change, (own[kept[beside]], beside), fitted)
 
 
-def _change(equations: list[_Equation], rows: Ints, share: Floats, number: int) -> tuple[float, list[Floats]]:
-    """Average change for one point in a cell, of one outcome or of a product of two, and its gradient by each equation."""
-    means: list[list[Floats]] = []
-    steps: list[Floats] = []
+def _changes(equations: list[_Equation], cell: Ints, share: Floats, n_cells: int) -> tuple[Floats, list[Floats]]:
+    """Average change for one point by cell (cells,), of one outcome or of a product of two, and its gradient by each equation (k, cells).
+
+    ``share`` (rows,) are the weights of the rows, which sum to one in each cell.
+    """
+    means: list[tuple[Floats, Floats]] = []
     for equation in equations:
-        step = equation.change if equation.change.ndim == 1 else equation.change[rows]
-        step = np.broadcast_to(step, (len(rows), step.shape[-1])).copy()
-        step[:, number] = 1.0
-        now = equation.design[rows] @ equation.fitted.coefficients
-        moved = step @ equation.fitted.coefficients
-        means.append([mean(now, equation.fitted.family), mean(now + moved, equation.fitted.family)])
-        steps.append(step)
+        family, now = equation.fitted.family, equation.design @ equation.fitted.coefficients
+        means.append((mean(now, family), mean(now + equation.step(cell), family)))
     product = [np.prod([pair[place] for pair in means], axis=0) for place in (0, 1)]
     gradients = []
     for own, equation in enumerate(equations):
         others = [pair for other, pair in enumerate(means) if other != own]
         rest = [np.prod([pair[place] for pair in others], axis=0) if others else 1.0 for place in (0, 1)]
         slopes = [share * mean_slope(means[own][place], equation.fitted.family) * rest[place] for place in (0, 1)]
-        gradients.append(equation.design[rows].T @ (slopes[1] - slopes[0]) + steps[own].T @ slopes[1])
-    return float(share @ (product[1] - product[0])), gradients
+        level = (_in_cells(slopes[1] - slopes[0], cell, n_cells).T @ equation.design).T
+        gradients.append(level + equation.stepped(slopes[1], cell, n_cells))
+    averages = np.bincount(cell, weights=share * (product[1] - product[0]), minlength=n_cells)
+    return np.asarray(averages[:n_cells], dtype=np.float64), gradients
 
 
 def _against_others(estimates: Floats, influence: Floats) -> tuple[Floats, Floats]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 
 from cxroi.linkage.design import BEND, Design, adjusted_terms, build_design, prepare
 from cxroi.linkage.fit import Fit, Floats, Ints, response_to_design, with_nuisance
@@ -13,6 +14,7 @@ from cxroi.linkage.history import NET_COLUMNS
 from cxroi.linkage.satisfaction import (
     PARAMETERS,
     STEP,
+    Expected,
     Grid,
     Satisfaction,
     answer_grid,
@@ -52,22 +54,22 @@ class Calibrated:
         return float(self.predicted[0].mean())
 
     @cached_property
-    def moved(self) -> tuple[Panel, ...]:
-        """The panel with each parameter of satisfaction moved by a small step."""
-        return tuple(self.at(self.satisfaction.moved(position, STEP)) for position in range(len(PARAMETERS)))
+    def moved(self) -> tuple[pd.DataFrame, ...]:
+        """The answered rows with each parameter of satisfaction moved by a small step."""
+        moved = (self.satisfaction.moved(position, STEP) for position in range(len(PARAMETERS)))
+        return tuple(self._rows(expect(satisfaction, self.grid.answers)) for satisfaction in moved)
 
     def at(self, satisfaction: Satisfaction) -> Panel:
         """The panel under other parameters of satisfaction."""
-        exposure = satisfaction.exposure
         expected = expect(satisfaction, self.grid.answers)
-        frames = []
-        for frame, places, predicted in zip(
-            (self.panel.rows, self.panel.active), (self.grid.rows, self.grid.active), self.predicted, strict=True
-        ):
-            frames.append(frame.assign(**expectation_columns(frame, expected, places, predicted - self.centre)))
-        rows, active = frames
-        rows[exposure] = self.centre + rows["satisfaction"]
-        return replace(self.panel, rows=rows, active=active)
+        active = self.panel.active
+        columns = expectation_columns(active, expected, self.grid.active, self.predicted[1] - self.centre)
+        return replace(self.panel, rows=self._rows(expected), active=active.assign(**columns))
+
+    def _rows(self, expected: Expected) -> pd.DataFrame:
+        rows = self.panel.rows
+        columns = expectation_columns(rows, expected, self.grid.rows, self.predicted[0] - self.centre)
+        return rows.assign(**columns, **{self.satisfaction.exposure: self.centre + columns["satisfaction"]})
 
 
 def calibrated(panel: Panel, exposure: str) -> Calibrated | str:
@@ -146,9 +148,10 @@ def add_satisfaction_error(found: Calibrated, design: Design, fitted: Fit, outco
     used : array, shape (n,)
     """
     changes = []
-    for panel in found.moved:
-        moved = design.of_satisfaction(panel.rows)
+    for rows in found.moved:
+        moved = design.of_satisfaction(rows)
         derivatives = {column: (values - design.matrix[:, column])[used] / STEP for column, values in moved.items()}
         changes.append({column: values for column, values in derivatives.items() if values.any()})
-    slopes = response_to_design(fitted, np.asfortranarray(design.matrix[used]), outcome, changes)
+    picked = None if len(used) == len(design.matrix) else used
+    slopes = response_to_design(fitted, design.matrix, outcome, changes, rows=picked)
     return with_nuisance(fitted, slopes, found.satisfaction.influence, found.satisfaction.customers)

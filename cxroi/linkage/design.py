@@ -40,27 +40,35 @@ class Preparation:
 
     def apply(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The same rows with numbers without gaps, categorical controls and ``period_label``; shape (rows, more columns)."""
-        prepared = rows.copy()
+        columns: dict[str, Any] = {}
         for column, levels in self.levels.items():
-            text = rows[column].astype("object").where(rows[column].notna(), MISSING)
-            unknown = OTHER if OTHER in levels else levels[0]
-            prepared[column] = pd.Categorical(text.where(text.isin(levels), unknown), categories=list(levels))
+            columns[column] = _with_levels(rows[column], levels)
         for column, median in self.medians.items():
             if column in self.with_gaps:
-                prepared[f"{self.aliases.get(column, column)}_missing"] = rows[column].isna().astype(float)
-            prepared[column] = rows[column].astype(float).fillna(median)
+                columns[f"{self.aliases.get(column, column)}_missing"] = rows[column].isna().astype(float)
+            columns[column] = rows[column].astype(float).fillna(median)
         labels = [calendar.label(index, self.period) for index in self.periods]
         if "period" in rows:
             codes = np.searchsorted(self.periods, rows["period"].to_numpy())
-            prepared["period_label"] = pd.Categorical.from_codes(codes, categories=pd.Index(labels))
+            columns["period_label"] = pd.Categorical.from_codes(codes, categories=pd.Index(labels))
         if self.net is not None:
-            prepared = prepared.assign(**net_columns(rows, self.net))
+            columns |= net_columns(rows, self.net)
         if self.bends is not None:
             exposure, centre = self.bends
-            prepared[BEND] = (rows[exposure] - centre) ** 2 + rows["satisfaction_spread"]
+            columns[BEND] = (rows[exposure] - centre) ** 2 + rows["satisfaction_spread"]
         if "periods_before" in rows:
-            prepared[OBSERVED] = np.log1p(rows["periods_before"].to_numpy(dtype=float))
-        return prepared.rename(columns=self.aliases)
+            columns[OBSERVED] = np.log1p(rows["periods_before"].to_numpy(dtype=float))
+        return rows.assign(**columns).rename(columns=self.aliases)
+
+
+def _with_levels(values: pd.Series, levels: tuple[str, ...]) -> pd.Categorical[str]:
+    """The values with these levels only; others count as ``OTHER`` where there is such a level, else as the first."""
+    known = values.astype("category").cat
+    place = {level: number for number, level in enumerate(levels)}
+    unknown = place.get(OTHER, 0)
+    of_code = [place.get(level, unknown) for level in known.categories]
+    codes = np.array([*of_code, place.get(MISSING, unknown)], dtype=np.int64)[known.codes]
+    return pd.Categorical.from_codes(codes, categories=pd.Index(list(levels)))
 
 
 def prepare(panel: Panel, rows: pd.DataFrame, exposure: str) -> Preparation:

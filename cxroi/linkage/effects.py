@@ -13,6 +13,8 @@ from scipy import optimize, sparse
 
 from cxroi.linkage.fit import Family, Floats, Ints, mean, mean_slope
 
+WIDEST_SHIFT, NEWTON_STEPS = 30.0, 20  # log-odds
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -73,10 +75,16 @@ def level_shift(slopes: Slopes, weights: Floats, level: float | None) -> float:
     if not 0 < level < 1:
         return 0.0
 
-    def gap(shift: float) -> float:
-        return float(np.average(mean(predictor + shift, "logit"), weights=weights)) - level
+    total = weights.sum()
 
-    return float(optimize.brentq(gap, -30.0, 30.0, xtol=1e-12))
+    def gap(shift: float) -> tuple[float, float]:
+        average = mean(predictor + shift, "logit")
+        return float(weights @ average / total) - level, float(weights @ mean_slope(average, "logit") / total)
+
+    found = optimize.root_scalar(gap, x0=0.0, fprime=True, method="newton", xtol=1e-13, maxiter=NEWTON_STEPS)
+    if found.converged and abs(found.root) < WIDEST_SHIFT:
+        return float(found.root)
+    return float(optimize.brentq(lambda shift: gap(shift)[0], -WIDEST_SHIFT, WIDEST_SHIFT, xtol=1e-12))
 
 
 def average_effect(slopes: Slopes, weights: Floats, level: float | None = None) -> Effect:

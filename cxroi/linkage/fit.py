@@ -7,6 +7,7 @@ coefficients of a subsample; one pass over the rows in blocks gives all that a s
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,58 @@ Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
+class ClusterScores:
+    """Σ residual × row of a design over each cluster's rows: a matrix of shape (G, k) that is multiplied, never stored.
+
+    ``rows`` (n,) are the rows of the design that ``residual`` (n,) belongs to, all of them where it is None; ``starts`` (G,) the
+    place of each cluster's first one.
+    """
+
+    design: Floats
+    rows: Ints | None
+    residual: Floats
+    starts: Ints
+
+    def __matmul__(self, right: Floats) -> Floats:
+        """Product with a matrix, shape (G, m)."""
+        predicted = self.design @ right
+        if self.rows is not None:
+            predicted = predicted[self.rows]
+        return np.asarray(self._sums() @ predicted)
+
+    def against(self, of_clusters: Floats) -> Floats:
+        """Transposed product with a matrix of shape (G, q): (k, q)."""
+        by_row = self._sums().T @ of_clusters
+        if self.rows is not None:
+            spread = np.zeros((len(self.design), by_row.shape[1]))
+            spread[self.rows] = by_row
+            by_row = spread
+        return np.asarray(self.design.T @ by_row)
+
+    def cross_product(self) -> Floats:
+        """Σ over clusters of the outer product of their sums, shape (k, k), in blocks that stay in the processor's cache."""
+        ends = np.append(self.starts[1:], len(self.residual))
+        edges = np.unique(np.searchsorted(ends, np.arange(BLOCK_ROWS, len(self.residual), BLOCK_ROWS)))
+        edges = np.unique(np.r_[0, edges, len(ends)])
+
+        def of_block(place: int) -> Floats:
+            own = slice(edges[place], edges[place + 1])
+            first, last = int(self.starts[own][0]), int(ends[own][-1])
+            scores = picked(self.design, self.rows, slice(first, last)) * self.residual[first:last, None]
+            if last - first > own.stop - own.start:
+                scores = np.add.reduceat(np.ascontiguousarray(scores), self.starts[own] - first, axis=0)
+            return scores.T @ scores
+
+        return np.asarray(sum(_in_parallel(of_block, range(len(edges) - 1))))
+
+    def _sums(self) -> sparse.csr_array:
+        """Matrix that sums residual × row over each cluster, shape (G, n)."""
+        ends = np.append(self.starts, len(self.residual))
+        shape = (len(self.starts), len(self.residual))
+        return sparse.csr_array((self.residual, np.arange(len(self.residual)), ends), shape=shape)
+
+
+@dataclass(frozen=True)
 class Fit:
     """Coefficients of one equation and their clustered covariance.
 
@@ -41,8 +94,8 @@ class Fit:
     coefficients : array, shape (k,)
     covariance : array, shape (k, k)
         Clustered sandwich with the factor G/(G-1)·(N-1)/(N-k).
-    influence : array, shape (G, k)
-        Contribution of each cluster to the coefficients; ``influence.T @ influence`` is the covariance.
+    factors : tuple of pairs
+        Matrices of shapes (G, q) and (q, k) whose products sum to ``influence``.
     clusters : array, shape (G,)
         Code of each cluster, in the order of ``influence``.
     dispersion : float
@@ -55,7 +108,7 @@ class Fit:
     family: Family
     coefficients: Floats
     covariance: Floats
-    influence: Floats
+    factors: tuple[tuple[ClusterScores | Floats, Floats], ...]
     clusters: Ints
     n_obs: int
     converged: bool
@@ -68,6 +121,15 @@ class Fit:
     def std_errors(self) -> Floats:
         """Clustered standard errors, shape (k,)."""
         return np.sqrt(np.diag(self.covariance))
+
+    @property
+    def influence(self) -> Floats:
+        """Contribution of each cluster to the coefficients, shape (G, k); ``influence.T @ influence`` is the covariance."""
+        return self.contributions(np.eye(len(self.coefficients)))
+
+    def contributions(self, of: Floats) -> Floats:
+        """What each cluster contributes to linear functions of the coefficients: ``influence @ of``, shape (G,) or (G, m)."""
+        return np.asarray(sum(left @ (right @ of) for left, right in self.factors))
 
 
 def mean(predictor: Floats, family: Family) -> Floats:
@@ -94,6 +156,7 @@ def fit(
     clusters: Ints,
     *,
     family: Family,
+    rows: Ints | None = None,
     weights: Floats | None = None,
     start: Floats | None = None,
 ) -> Fit:
@@ -102,12 +165,14 @@ def fit(
     Parameters
     ----------
     design : array, shape (N, k)
-        Full column rank; see :func:`independent_columns`.
-    outcome : array, shape (N,)
+        Full column rank in the rows of the fit; see :func:`independent_columns`. Kept as it is, not copied.
+    outcome : array, shape (n,)
         Logit: 0..1. Poisson quasi-likelihood: any number whose mean is positive. Gaussian: any number.
-    clusters : array, shape (N,)
+    clusters : array, shape (n,)
         Integer code of the cluster of each row, sorted.
-    weights : array, shape (N,), optional
+    rows : array, shape (n,), optional
+        Rows of the design that the outcome belongs to; all if not given.
+    weights : array, shape (n,), optional
         Weight of each row in the score equations.
     start : array, shape (k,), optional
         Coefficients of a nearby fit, to start from.
@@ -132,23 +197,25 @@ def fit(
     """
     if np.any(clusters[1:] < clusters[:-1]):
         raise ValueError("rows must be sorted by cluster")
-    n, k = design.shape
+    n, k = len(outcome), design.shape[1]
+    known = _Known(design, rows, outcome, weights, family)
     if start is None:
-        start = _start(design, outcome, family, weights)
+        start = _start(known)
     if n > 4 * SUBSAMPLE_ROWS:
-        start = _near(design, outcome, start, family, weights)
-    top = _climb(design, outcome, start, family, weights)
+        start = _near(known, start)
+    top = _climb(known, start)
     sums = top.sums
     starts = np.flatnonzero(np.r_[True, clusters[1:] != clusters[:-1]])
     groups = len(starts)
     factor = groups / max(groups - 1, 1) * (n - 1) / max(n - k, 1)
-    scores = _cluster_sums(design, sums.residual, starts)
-    influence = scores @ (_solve(sums.information, np.eye(k)) * np.sqrt(factor))
+    scores = ClusterScores(design, rows, sums.residual, starts)
+    inverse = _solve(sums.information, np.eye(k)) * np.sqrt(factor)
+    covariance = inverse.T @ scores.cross_product() @ inverse
     return Fit(
         family=family,
         coefficients=top.coefficients,
-        covariance=influence.T @ influence,
-        influence=influence,
+        covariance=(covariance + covariance.T) / 2,
+        factors=((scores, inverse),),
         clusters=clusters[starts],
         n_obs=n,
         converged=bool(top.converged and np.all(np.isfinite(top.coefficients))),
@@ -159,7 +226,9 @@ def fit(
     )
 
 
-def response_to_design(fitted: Fit, design: Floats, outcome: Floats, changes: Sequence[dict[int, Floats]]) -> Floats:
+def response_to_design(
+    fitted: Fit, design: Floats, outcome: Floats, changes: Sequence[dict[int, Floats]], *, rows: Ints | None = None
+) -> Floats:
     """Derivative of the coefficients when columns of the design change, shape (k, changes).
 
     Parameters
@@ -167,9 +236,11 @@ def response_to_design(fitted: Fit, design: Floats, outcome: Floats, changes: Se
     fitted : Fit
         Of the design.
     design : array, shape (N, k)
-    outcome : array, shape (N,)
+    outcome : array, shape (n,)
     changes : sequence of dict of int to array
-        For each change: derivative of each changing column, shape (N,); the other columns stay.
+        For each change: derivative of each changing column, shape (n,); the other columns stay.
+    rows : array, shape (n,), optional
+        Rows of the design that the outcome belongs to; all if not given.
 
     Notes
     -----
@@ -184,27 +255,35 @@ def response_to_design(fitted: Fit, design: Floats, outcome: Floats, changes: Se
     array([[ 0.],
            [-1.]])
     """
-    mean_now = mean(design @ fitted.coefficients, fitted.family)
-    slope = mean_slope(mean_now, fitted.family)
-    moved = np.zeros((len(design), len(changes)), order="F")
-    gradient = np.zeros((design.shape[1], len(changes)))
-    for number, change in enumerate(changes):
-        for column, derivative in change.items():
-            moved[:, number] += derivative * fitted.coefficients[column]
-            gradient[column, number] += float(derivative @ (outcome - mean_now))
-    gradient -= design.T @ (slope[:, None] * moved)
-    return _solve(_weighted_cross_product(design, slope), gradient)
+    coefficients = fitted.coefficients
+
+    def of_block(first: int) -> tuple[Floats, Floats]:
+        places = slice(first, first + BLOCK_ROWS)
+        block = picked(design, rows, places)
+        mean_now = mean(block @ coefficients, fitted.family)
+        apart, slope = outcome[places] - mean_now, mean_slope(mean_now, fitted.family)
+        moved = np.zeros((len(block), len(changes)), order="F")
+        gradient = np.zeros((block.shape[1], len(changes)))
+        for number, change in enumerate(changes):
+            for column, derivative in change.items():
+                moved[:, number] += derivative[places] * coefficients[column]
+                gradient[column, number] += float(derivative[places] @ apart)
+        scaled = block * np.sqrt(slope)[:, None]
+        return gradient - block.T @ (slope[:, None] * moved), scaled.T @ scaled
+
+    gradient, information = zip(*_in_parallel(of_block, range(0, len(outcome), BLOCK_ROWS)), strict=True)
+    return _solve(np.sum(information, axis=0), np.sum(gradient, axis=0))
 
 
-def independent_columns(design: Floats, *, tolerance: float = 1e-9) -> Ints:
-    """Indices of the columns that are not linear combinations of earlier ones, shape (≤ k,).
+def independent_columns(design: Floats, *, rows: Ints | None = None, tolerance: float = 1e-9) -> Ints:
+    """Indices of the columns that are not linear combinations of earlier ones, shape (≤ k,); in some of the rows where asked.
 
     Examples
     --------
     >>> independent_columns(np.column_stack([np.ones(4), np.arange(4.0), np.arange(4.0) * 2]))
     array([0, 1])
     """
-    cross = _weighted_cross_product(design, np.ones(len(design)))
+    cross = _cross_product(design, rows)
     scale = np.sqrt(np.diag(cross))
     kept: list[int] = []
     for column in range(cross.shape[0]):
@@ -229,7 +308,7 @@ def inflation(design: Floats, column: int, by: int) -> float:
     >>> round(inflation(np.column_stack([x, x + [1.0, -1, 1, -1]]), 0, 1), 3)
     1.225
     """
-    cross = _weighted_cross_product(design, np.ones(len(design)))
+    cross = _cross_product(design)
     others = np.flatnonzero(np.arange(len(cross)) != by)
     own = _solve(cross, np.eye(len(cross)))[column, column]
     at = int(np.flatnonzero(others == column)[0])
@@ -243,6 +322,7 @@ def joint_covariance(fits: Sequence[Fit]) -> Floats:
     Clusters are matched by their code, so equations fitted on different rows of the same customers are correlated as
     they should be.
     """
+    influences = [one.influence for one in fits]
     blocks = [[np.empty(0)] * len(fits) for _ in fits]
     for i, first in enumerate(fits):
         for j, second in enumerate(fits):
@@ -252,9 +332,23 @@ def joint_covariance(fits: Sequence[Fit]) -> Floats:
             if i == j:
                 blocks[i][j] = first.covariance
                 continue
-            _, mine, theirs = np.intersect1d(first.clusters, second.clusters, assume_unique=True, return_indices=True)
-            blocks[i][j] = first.influence[mine].T @ second.influence[theirs]
+            mine, theirs = _shared(first.clusters, second.clusters)
+            blocks[i][j] = influences[i][mine].T @ influences[j][theirs]
     return np.block(blocks)
+
+
+def joint_variance(fits: Sequence[Fit], gradient: Floats) -> float:
+    """Clustered variance of a function of the coefficients of several equations stacked, ``gradient`` of shape (Σk,).
+
+    The same as ``gradient @ joint_covariance(fits) @ gradient``.
+    """
+    edges = np.cumsum([0, *(len(one.coefficients) for one in fits)])
+    found = [one.contributions(gradient[edges[place] : edges[place + 1]]) for place, one in enumerate(fits)]
+    variance = sum(float(one @ one) for one in found)
+    for first, second in itertools.combinations(range(len(fits)), 2):
+        mine, theirs = _shared(fits[first].clusters, fits[second].clusters)
+        variance += 2 * float(found[first][mine] @ found[second][theirs])
+    return variance
 
 
 def with_nuisance(fitted: Fit, slopes: Floats, nuisance: Floats, clusters: Ints) -> Fit:
@@ -267,31 +361,72 @@ def with_nuisance(fitted: Fit, slopes: Floats, nuisance: Floats, clusters: Ints)
     nuisance : array, shape (G', q)
         Contribution of each of ``clusters`` (codes, shape (G',)) to those numbers.
     """
-    influence = fitted.influence.copy()
-    _, mine, theirs = np.intersect1d(fitted.clusters, clusters, assume_unique=True, return_indices=True)
-    influence[mine] += nuisance[theirs] @ slopes.T
-    return replace(fitted, influence=influence, covariance=influence.T @ influence)
+    added = np.zeros((len(fitted.clusters), nuisance.shape[1]))
+    mine, theirs = _shared(fitted.clusters, clusters)
+    added[mine] = nuisance[theirs]
+    together = sum(
+        right.T @ (left.against(added) if isinstance(left, ClusterScores) else left.T @ added)
+        for left, right in fitted.factors
+    )
+    crossed = together @ slopes.T
+    covariance = fitted.covariance + crossed + crossed.T + slopes @ (added.T @ added) @ slopes.T
+    return replace(fitted, factors=(*fitted.factors, (added, slopes.T)), covariance=covariance)
 
 
-def _start(design: Floats, outcome: Floats, family: Family, weights: Floats | None) -> Floats:
+def _shared(first: Ints, second: Ints) -> tuple[Ints, Ints]:
+    """Places of the codes that stand in both of two sorted arrays without repeats."""
+    if first is second:
+        return (np.arange(len(first)),) * 2
+    places = np.searchsorted(second, first)
+    mine = np.flatnonzero(second[np.minimum(places, len(second) - 1)] == first)
+    return mine, places[mine]
+
+
+def picked(design: Floats, rows: Ints | None, places: slice) -> Floats:
+    """Some of the rows of a design in Fortran order, those at ``places`` of ``rows``; a view where all rows are meant."""
+    return design[places] if rows is None else np.take(design.T, rows[places], axis=1).T
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What an equation is fitted to: design (N, k), its rows (n,) or None for all, outcome (n,), weights (n,) or None."""
+
+    design: Floats
+    rows: Ints | None
+    outcome: Floats
+    weights: Floats | None
+    family: Family
+
+    def every(self, step: int) -> _Known:
+        """Every n-th row."""
+        some = slice(None, None, step)
+        design = self.design[some if self.rows is None else self.rows[some]]
+        weights = None if self.weights is None else self.weights[some]
+        return _Known(np.asfortranarray(design), None, self.outcome[some], weights, self.family)
+
+
+def _start(known: _Known) -> Floats:
+    design = known.design
     coefficients = np.zeros(design.shape[1])
-    if family == "poisson":
-        constant = np.flatnonzero((design == design[0]).all(axis=0) & (design[0] != 0))
-        level = float(np.average(outcome, weights=weights))
-        if constant.size and level > 0:
-            coefficients[constant[0]] = np.log(level) / design[0, constant[0]]
+    if known.family == "poisson":
+        level = float(np.average(known.outcome, weights=known.weights))
+        for column, values in enumerate(design.T):
+            own = values if known.rows is None else values[known.rows]
+            if level > 0 and own[0] != 0 and (own == own[0]).all():
+                coefficients[column] = np.log(level) / own[0]
+                break
     return coefficients
 
 
-def _near(design: Floats, outcome: Floats, start: Floats, family: Family, weights: Floats | None) -> Floats:
+def _near(known: _Known, start: Floats) -> Floats:
     """Coefficients close to those of all rows: those of every n-th row, and one step by all rows' gradient from there."""
-    every = slice(None, None, len(design) // SUBSAMPLE_ROWS)
-    few = np.asfortranarray(design[every])
-    top = _climb(few, outcome[every], start, family, None if weights is None else weights[every])
+    n = len(known.outcome)
+    few = known.every(n // SUBSAMPLE_ROWS)
+    top = _climb(few, start)
     if not top.converged:
         return start
-    here = _pass(design, outcome, top.coefficients, family, weights, informed=False)
-    step = _solve(top.sums.information * (len(design) / len(few)), here.gradient)
+    here = _pass(known, top.coefficients, informed=False)
+    step = _solve(top.sums.information * (n / len(few.outcome)), here.gradient)
     return top.coefficients + step if np.all(np.isfinite(step)) else start
 
 
@@ -322,60 +457,53 @@ class _Top:
     converged: bool
 
 
-def _climb(design: Floats, outcome: Floats, start: Floats, family: Family, weights: Floats | None) -> _Top:
+def _climb(known: _Known, start: Floats) -> _Top:
     """Newton's method with halved steps where the (quasi-)log-likelihood would fall.
 
     The last step is taken without another pass: it is far shorter than a standard error, so the sums before it
     are those after it.
     """
     coefficients = start
-    sums = _pass(design, outcome, coefficients, family, weights)
+    sums = _pass(known, coefficients)
     iterations = 0
     while True:
         step = _solve(sums.information, sums.gradient)
         decrement = abs(float(sums.gradient @ step))
-        if decrement < TOLERANCE * max(1.0, abs(sums.objective) / len(outcome)):
+        if decrement < TOLERANCE * max(1.0, abs(sums.objective) / len(known.outcome)):
             return _Top(coefficients + step, sums, iterations, True)
         if iterations == MOST_ITERATIONS or not np.all(np.isfinite(step)):
             return _Top(coefficients, sums, iterations, False)
         iterations += 1
         taken = 1.0
         while True:
-            trial = _pass(design, outcome, coefficients + taken * step, family, weights)
+            trial = _pass(known, coefficients + taken * step)
             if trial.objective >= sums.objective - 1e-12 * abs(sums.objective) or taken < 1e-6:
                 break
             taken /= 2
         coefficients, sums = coefficients + taken * step, trial
 
 
-def _pass(
-    design: Floats,
-    outcome: Floats,
-    coefficients: Floats,
-    family: Family,
-    weights: Floats | None,
-    *,
-    informed: bool = True,
-) -> _Sums:
+def _pass(known: _Known, coefficients: Floats, *, informed: bool = True) -> _Sums:
     """One pass over the rows, with the information unless it is not asked for.
 
     Blocks are summed in their order, so the figures do not depend on the number of workers.
     """
-    nothing = np.zeros((design.shape[1], design.shape[1]))
-    residual = np.empty(len(design))
+    outcome, weights, family = known.outcome, known.weights, known.family
+    nothing = np.zeros((len(coefficients), len(coefficients)))
+    residual = np.empty(len(outcome))
 
     def of_block(first: int) -> tuple[float, float, Floats, Floats, float, float]:
-        rows = slice(first, first + BLOCK_ROWS)
-        block, target = design[rows], outcome[rows]
+        places = slice(first, first + BLOCK_ROWS)
+        block, target = picked(known.design, known.rows, places), outcome[places]
         predictor = block @ coefficients
         fitted, each = _evaluate(predictor, target, family)
         apart, slope = target - fitted, mean_slope(fitted, family)
         pearson = float((apart * (apart / np.where(slope > 0, slope, np.inf))).sum())
         unweighted = objective = float(each.sum())
         if weights is not None:
-            apart, slope = apart * weights[rows], slope * weights[rows]
-            objective = float(each @ weights[rows])
-        residual[rows] = apart
+            apart, slope = apart * weights[places], slope * weights[places]
+            objective = float(each @ weights[places])
+        residual[places] = apart
         largest = max(float(predictor.max()), -float(predictor.min()))
         information = nothing
         if informed:
@@ -383,7 +511,7 @@ def _pass(
             information = scaled.T @ scaled
         return objective, unweighted, apart @ block, information, pearson, largest
 
-    parts = list(_in_parallel(of_block, range(0, len(design), BLOCK_ROWS)))
+    parts = list(_in_parallel(of_block, range(0, len(outcome), BLOCK_ROWS)))
     objective, unweighted, gradient, information, pearson, largest = zip(*parts, strict=True)
     return _Sums(
         sum(objective),
@@ -417,20 +545,6 @@ def _evaluate(predictor: Floats, outcome: Floats, family: Family) -> tuple[Float
     return predictor, -((outcome - predictor) ** 2) / 2
 
 
-def _cluster_sums(design: Floats, residual: Floats, starts: Ints) -> Floats:
-    """Σ column × residual over each cluster's rows, shape (G, k)."""
-    n, k = design.shape
-    ends = np.append(starts, n)
-    by_cluster = sparse.csr_array((residual, np.arange(n), ends), shape=(len(starts), n))
-    sums = np.empty((len(starts), k), order="F")
-
-    def of_column(column: int) -> None:
-        sums[:, column] = by_cluster @ design[:, column]
-
-    list(_in_parallel(of_column, range(k)))
-    return sums
-
-
 def _log_likelihood(sums: _Sums, outcome: Floats, family: Family) -> float:
     n = len(outcome)
     if family == "gaussian":
@@ -444,15 +558,15 @@ def _log_likelihood(sums: _Sums, outcome: Floats, family: Family) -> float:
     return value
 
 
-def _weighted_cross_product(design: Floats, weights: Floats) -> Floats:
-    """Σ weight × row × rowᵀ, weights ≥ 0, shape (k, k); in blocks that stay in the processor's cache."""
-    k = design.shape[1]
-    cross = np.zeros((k, k))
-    root = np.sqrt(weights)
-    for first in range(0, len(design), BLOCK_ROWS):
-        block = design[first : first + BLOCK_ROWS] * root[first : first + BLOCK_ROWS, None]
-        cross += block.T @ block
-    return cross
+def _cross_product(design: Floats, rows: Ints | None = None) -> Floats:
+    """Σ row × rowᵀ, shape (k, k); in blocks that stay in the processor's cache."""
+    n = len(design) if rows is None else len(rows)
+
+    def of_block(first: int) -> Floats:
+        block = picked(design, rows, slice(first, first + BLOCK_ROWS))
+        return np.asarray(block.T @ block)
+
+    return np.asarray(np.sum(list(_in_parallel(of_block, range(0, n, BLOCK_ROWS))), axis=0))
 
 
 def _solve(information: Floats, right: Floats) -> Floats:

@@ -149,21 +149,26 @@ def net_columns(rows: pd.DataFrame, net: NetHistory) -> dict[str, Floats]:
     """The columns ``orders_now_net``, ``orders_before_net``, ``basket_net`` for rows of a panel, shape (rows,) each."""
     before = rows["periods_before"].to_numpy(dtype=float)
     last, earlier = _past_scores(rows, net)
-    orders_now = rows["orders_now"].to_numpy(dtype=float)
-    orders_before = rows["orders_before"].to_numpy(dtype=float) * before
-    expected_now = net.order_rate * np.exp((net.order_slope + net.order_bend * last) * last)
-    expected_before = net.order_rate * before * np.exp((net.order_slope + net.order_bend * earlier) * earlier)
-    orders = orders_now + orders_before
+    orders = rows["orders_now"].to_numpy(dtype=float) + rows["orders_before"].to_numpy(dtype=float) * before
     margin = rows["margin_now"].to_numpy(dtype=float) + rows["margin_before"].to_numpy(dtype=float) * before
     per_order = np.where(orders > 0, margin / np.maximum(orders, 1.0), net.basket)
     basket = np.log(np.clip(per_order / net.basket, *BASKET_LIMITS)) if net.basket > 0 else np.zeros(len(rows))
     past = np.where(before > 0, earlier, last)
-    columns = (
-        _posterior(orders_now, expected_now, net.order_shape),
-        _posterior(orders_before, expected_before, net.order_shape),
-        basket - (net.basket_slope + net.basket_bend * past) * past,
-    )
+    columns = (*net_orders(rows, net), basket - (net.basket_slope + net.basket_bend * past) * past)
     return dict(zip(NET_COLUMNS, columns, strict=True))
+
+
+def net_orders(rows: pd.DataFrame, net: NetHistory) -> tuple[Floats, Floats]:
+    """The columns ``orders_now_net`` and ``orders_before_net`` alone."""
+    before = rows["periods_before"].to_numpy(dtype=float)
+    last, earlier = _past_scores(rows, net)
+    orders_before = rows["orders_before"].to_numpy(dtype=float) * before
+    expected_now = net.order_rate * np.exp((net.order_slope + net.order_bend * last) * last)
+    expected_before = net.order_rate * before * np.exp((net.order_slope + net.order_bend * earlier) * earlier)
+    return (
+        _posterior(rows["orders_now"].to_numpy(dtype=float), expected_now, net.order_shape),
+        _posterior(orders_before, expected_before, net.order_shape),
+    )
 
 
 def _past_scores(rows: pd.DataFrame, net: NetHistory) -> tuple[Floats, Floats]:

@@ -23,12 +23,12 @@ from cxroi.linkage.fit import (
     Ints,
     fit,
     inflation,
-    joint_covariance,
+    joint_variance,
     mean,
     response_to_design,
     with_nuisance,
 )
-from cxroi.linkage.history import NetHistory, net_columns
+from cxroi.linkage.history import NET_COLUMNS, NetHistory, net_orders
 from cxroi.linkage.ladder import CRITICAL, Rung, can_lead, grade
 from cxroi.linkage.placebo import Placebo, placebo
 from cxroi.linkage.separation import firth, separating_direction
@@ -136,11 +136,10 @@ class Linkage:
         """Clustered standard error of the average effect by the delta method, with the sampling error of the base's level."""
         effect = self.effect
         if len(effect.gradient) == len(self.fitted.coefficients):
-            covariance = self.fitted.covariance
+            variance = float(effect.gradient @ self.fitted.covariance @ effect.gradient)
         else:
             assert self.retention is not None
-            covariance = joint_covariance([self.retention.fitted, self.fitted])
-        variance = float(effect.gradient @ covariance @ effect.gradient)
+            variance = joint_variance([self.retention.fitted, self.fitted], effect.gradient)
         if self.level is not None:
             variance += effect.by_level**2 * self.level[1]
         return float(np.sqrt(variance))
@@ -212,7 +211,8 @@ class Linkage:
     @cached_property
     def n_clusters(self) -> int:
         """Customers in the fit."""
-        return int(_answered(self.panel, self.exposure)["customer"].iloc[self.used].nunique())
+        customers = _answered(self.panel, self.exposure)["customer"].to_numpy()[self.used]
+        return int(np.count_nonzero(customers[1:] != customers[:-1])) + min(len(customers), 1)
 
     def _rarer_outcomes(self) -> float:
         left = (self.panel.answered(self.exposure)[self.outcome].to_numpy()[self.used] == 0).sum()
@@ -486,17 +486,17 @@ def fit_outcome(
     used = np.flatnonzero(usable.to_numpy())
     target = rows[outcome].to_numpy(dtype=float)[used]
     clusters = rows["customer"].to_numpy()[used]
-    matrix = design.matrix if len(used) == len(rows) else np.asfortranarray(design.matrix[used])
-    present = np.atleast_1d(matrix.any(axis=0))  # a period whose outcome nobody knows yet has no rows here
+    picked = None if len(used) == len(rows) else used
+    # a period whose outcome nobody knows yet has no rows here
+    present = np.array([bool((column if picked is None else column[picked]).any()) for column in design.matrix.T])
     if not present.all():
         if start is not None and len(start) == len(present):
             start = start[present]
         design = design.without(*(name for name, is_there in zip(design.columns, present, strict=True) if not is_there))
-        matrix = np.asfortranarray(matrix[:, present])
     family = FAMILIES[outcome]
     if outcome in AMOUNTS and (float((target < 0).mean()) > MOST_NEGATIVE_ROWS or target.mean() <= 0):
         family = "gaussian"
-    fitted, perfect = _fit_or_firth(matrix, target, clusters, family, design.columns, start)
+    fitted, perfect = _fit_or_firth(design, picked, target, clusters, family, start)
     by_score = not exposure or any(exposure in column for column in perfect)
     others = [name for name in design.columns if name not in ("Intercept", exposure)]
     adjusted = bool(others) and weights == "base"
@@ -743,7 +743,8 @@ def _net_orders(
         linkage = fit_outcome(
             panel, "orders", netted, calibration=at_zero.calibration, start=start, method=at_zero.method
         )
-    contribution = linkage.fitted.influence[:, positions] @ passed_on.T
+    unit_matrix = np.eye(len(linkage.fitted.coefficients))
+    contribution = linkage.fitted.contributions(unit_matrix[:, positions] @ passed_on.T)
     response = _response_to_slope(rows, linkage)
     fitted = with_nuisance(linkage.fitted, response, contribution, linkage.fitted.clusters)
     return replace(linkage, fitted=fitted), (contribution, linkage.fitted.clusters)
@@ -778,18 +779,19 @@ def _response_to_slope(rows: pd.DataFrame, linkage: Linkage) -> Floats:
     changes = []
     for name in ("order_slope", "order_bend") if BEND in design.columns else ("order_slope",):
         known = getattr(net, name)
-        up = net_columns(rows, replace(net, **{name: known + SLOPE_STEP}))
-        down = net_columns(rows, replace(net, **{name: known - SLOPE_STEP}))
+        higher = net_orders(rows, replace(net, **{name: known + SLOPE_STEP}))
+        lower = net_orders(rows, replace(net, **{name: known - SLOPE_STEP}))
         changes.append(
             {
-                design.columns.index(column): ((up[column] - down[column]) / (2 * SLOPE_STEP))[used]
-                for column in ("orders_now_net", "orders_before_net")
+                design.columns.index(column): ((up - down) / (2 * SLOPE_STEP))[used]
+                for column, up, down in zip(NET_COLUMNS[:2], higher, lower, strict=True)
                 if column in design.columns
             }
         )
     outcome = rows[linkage.outcome].to_numpy(dtype=float)[used]
-    matrix = design.matrix if len(used) == len(rows) else np.asfortranarray(design.matrix[used])
-    return response_to_design(linkage.fitted, matrix, outcome, changes)
+    return response_to_design(
+        linkage.fitted, design.matrix, outcome, changes, rows=None if len(used) == len(rows) else used
+    )
 
 
 def _slopes(linkage: Linkage) -> Floats:
@@ -831,14 +833,15 @@ def _answered(panel: Panel, exposure: str) -> pd.DataFrame:
 
 
 def _fit_or_firth(
-    matrix: Floats, target: Floats, clusters: Ints, family: Family, names: Sequence[str], start: Floats | None
+    design: Design, picked: Ints | None, target: Floats, clusters: Ints, family: Family, start: Floats | None
 ) -> tuple[Fit, tuple[str, ...]]:
-    fitted = fit(matrix, target, clusters, family=family, start=start)
+    fitted = fit(design.matrix, target, clusters, family=family, rows=picked, start=start)
     if family == "logit" and (fitted.largest_predictor > SUSPICIOUS_PREDICTOR or not fitted.converged):
+        matrix = design.matrix if picked is None else np.asfortranarray(design.matrix[picked])
         direction = separating_direction(matrix, target)
         if direction is not None:
             columns = tuple(
-                name for name, part in zip(names, direction, strict=True) if part != 0 and name != "Intercept"
+                name for name, part in zip(design.columns, direction, strict=True) if part != 0 and name != "Intercept"
             )
             return firth(matrix, target, clusters), columns or ("Intercept",)
     return fitted, ()

@@ -243,27 +243,31 @@ def expect(satisfaction: Satisfaction, answers: Answers) -> Expected:
     news = satisfaction.fading * (1 - fade**2)
     variance = np.zeros((len(counts), 4, 4))
     variance[:, 0, 0], variance[:, 1, 1] = satisfaction.lasting, satisfaction.fading
-    mean = np.zeros((size[0], 4))
+    level, wave, last, earlier = np.zeros((4, size[0]))
     found = {name: np.zeros(size, order="F") for name in ("now", "level", "last", "earlier", "spread")}
     for column in range(size[1]):
         if column:
-            mean, variance = mean @ onward.T, onward @ variance @ onward.T
+            earlier, last, wave = earlier + last, level + wave, fade * wave
+            variance = onward @ variance @ onward.T
             variance[:, 1, 1] += news
             early = column - 1 < entry  # satisfaction before the period that led to the first one seen does not count
-            mean[early[of_customer], 3] = 0.0
+            earlier[early[of_customer]] = 0.0
             variance[early, 3, :] = 0.0
             variance[early, :, 3] = 0.0
         count = counts[:, column]
         towards = variance @ reading
         total = np.where(count > 0, towards @ reading + satisfaction.noise / np.maximum(count, 1.0), np.inf)
         gain = towards / total[:, None]
-        deviation = np.nan_to_num(answers.deviation[:, column])
-        mean = mean + gain[of_customer] * (deviation - mean @ reading)[:, None]
+        who = np.flatnonzero(answers.counts[:, column] > 0)
+        pattern = of_customer[who]
+        unexpected = np.nan_to_num(answers.deviation[who, column]) - level[who] - wave[who]
+        for part, own in zip((level, wave, last, earlier), gain.T, strict=True):
+            part[who] += own[pattern] * unexpected
         variance = variance - gain[:, :, None] * towards[:, None, :]
-        found["now"][:, column] = mean @ reading
-        found["level"][:, column] = mean[:, 0]
-        found["last"][:, column] = mean[:, 2]
-        found["earlier"][:, column] = mean[:, 3]
+        found["now"][:, column] = level + wave
+        found["level"][:, column] = level
+        found["last"][:, column] = last
+        found["earlier"][:, column] = earlier
         found["spread"][:, column] = ((variance @ reading) @ reading)[of_customer]
     return Expected(**found)
 
@@ -345,10 +349,12 @@ def _gaussian(answers: Answers, at: Floats) -> tuple[float, Floats, Floats]:
         weighted = np.einsum("nij,nj->ni", inverse[pattern], deviation[rows])
         logs = np.linalg.slogdet(covariance)[1]
         objective -= 0.5 * float((logs[pattern] + (weighted * deviation[rows]).sum(axis=1)).sum())
-        for j, slope in enumerate(slopes):
+        # weighted is 0 where there is no answer, so the slopes need not be masked again
+        quadratic = [((weighted @ part) * weighted).sum(axis=1) for part in shared]
+        quadratic.append((own[pattern] * weighted**2).sum(axis=1))
+        for j in range(len(slopes)):
             trace = np.trace(moved[j], axis1=1, axis2=2)
-            quadratic = np.einsum("ni,nij,nj->n", weighted, slope[pattern], weighted, optimize=True)
-            scores[order[rows], j] = 0.5 * (quadratic - trace[pattern])
+            scores[order[rows], j] = 0.5 * (quadratic[j] - trace[pattern])
             for k in range(j + 1):
                 both_traces = np.einsum("nij,nji->n", moved[j], moved[k])
                 information[j, k] += 0.5 * float(both_traces @ sizes[first : first + CHUNK])

@@ -375,8 +375,9 @@ def _with_moving_satisfaction(
     moving = matrix.copy()
     moving[:, 1:4] -= (0.5 * slope * variance * (2.0 * stay - 1.0))[:, None] * by_slope
     information = matrix.T @ (weight[:, None] * matrix)
-    influence = found.influence @ information @ np.linalg.inv(matrix.T @ (weight[:, None] * moving)).T
-    return replace(found, influence=influence, covariance=influence.T @ influence)
+    turned = information @ np.linalg.inv(matrix.T @ (weight[:, None] * moving)).T
+    factors = tuple((left, right @ turned) for left, right in found.factors)
+    return replace(found, factors=factors, covariance=turned.T @ found.covariance @ turned)
 
 
 def _design(failed: Floats, satisfaction: Floats, columns: Floats) -> Floats:

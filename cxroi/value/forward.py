@@ -222,7 +222,10 @@ def _columns(equations: Equations, linkage: Linkage, people: pd.DataFrame) -> Fl
     recent = (known[1:] if len(known) > 2 else known)[-QUARTERS_OF_A_YEAR:]  # nobody has a history in the first period
     if equations.exposure:
         people = people.assign(**{equations.exposure: _expected_scores(equations, people, 1)})
-    return np.asarray(sum(linkage.design.at(people.assign(period=period)) for period in recent) / len(recent))
+    columns = linkage.design.at(people.assign(period=recent[0]))
+    someone = people.iloc[:1]  # periods move everybody's columns alike
+    by_period = [linkage.design.at(someone.assign(period=period))[0] for period in recent]
+    return np.asarray(columns + (np.mean(by_period, axis=0) - by_period[0]))
 
 
 def _prepare(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from cxroi import periods
 from cxroi.case import Case, Programme
-from cxroi.case.forecast import score_path
+from cxroi.case.flows import score_path
 from cxroi.language import Language
 from cxroi.panel import window
 from cxroi.report.company import Assessment, smallest_detectable_gain

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 import narwhals as nw
-import numpy as np
 import pandas as pd
 
 from cxroi.case import BusinessCase, Case
-from cxroi.case.forecast import net_flows, quantiles
+from cxroi.case.measures import quantiles
 from cxroi.language import Language
 from cxroi.report.company import Assessment
 from cxroi.report.facts import case_measure, weakest_rung
@@ -50,12 +49,8 @@ def _month(end: pd.Timestamp, language: Language) -> str:
 
 def largest_need(decision: BusinessCase) -> tuple[float, float, float]:
     """Most that is out at once, undiscounted and after tax, in currency: 5, 50 and 95 % of the simulated futures."""
-    cost = decision.whole.costs.sum(axis=0)
-    if not len(decision.whole.benefit):
-        paid = float(cost.sum()) * (1.0 - decision.case.tax_rate)
-        return paid, paid, paid
-    out = -np.cumsum(net_flows(decision.case, cost, decision.whole.benefit), axis=1).min(axis=1)
-    return quantiles(np.maximum(out, 0.0))
+    measures = decision.whole.measures
+    return quantiles(measures["peak_cash_need"] if "peak_cash_need" in measures else measures["pv_cost"])
 
 
 def need_figure(decision: BusinessCase, language: Language) -> KeyFigure:

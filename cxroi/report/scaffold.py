@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from cxroi.case.programme import CATEGORIES
+from cxroi.case.terms import CATEGORIES
 from cxroi.errors import InputError
 from cxroi.language import Code, Language
 from cxroi.report.folder import put_in_place, relative, workspace

@@ -29,7 +29,7 @@ def example_case(code: Code) -> Case:
     language = Language(code)
 
     def say(name: str) -> str:
-        return language.text(f"workbook.example.{name}")
+        return language.text(f"case_workbook.example.{name}")
 
     call_centre = {
         "id": say("id"),

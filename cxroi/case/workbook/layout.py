@@ -99,7 +99,7 @@ class Block:
 
     def labels(self, code: Code) -> dict[str, str]:
         """Label of each field by its key, without the star of what is needed."""
-        return {field.key: Language(code).text(f"workbook.field.{self.name}.{field.message}") for field in self.fields}
+        return {field.key: Language(code).text(f"case_workbook.field.{self.name}.{field.message}") for field in self.fields}
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Sheet:
 
     def title(self, code: Code) -> str:
         """Name of the sheet's tab."""
-        return Language(code).text(f"workbook.sheet.{self.name}")
+        return Language(code).text(f"case_workbook.sheet.{self.name}")
 
 
 def _limits(model: type[BaseModel], name: str) -> Limits:
@@ -335,15 +335,15 @@ OPEN_LISTS = ("assumption",)
 
 def choice_words(choices: str, choice: str, code: Code) -> str:
     """Name of a choice in a language."""
-    return Language(code).text(f"{WORDS.get(choices, f'workbook.choice.{choices}')}.{choice}")
+    return Language(code).text(f"{WORDS.get(choices, f'case_workbook.choice.{choices}')}.{choice}")
 
 
 def choice_meaning(choices: str, choice: str, code: Code) -> str:
     """What a choice means; empty where its name says all."""
-    return Language(code).find(f"{MEANINGS.get(choices, f'workbook.meaning.{choices}')}.{choice}") or ""
+    return Language(code).find(f"{MEANINGS.get(choices, f'case_workbook.meaning.{choices}')}.{choice}") or ""
 
 
 @cache
 def never(code: Code) -> str:
     """Word for a gain that does not fade."""
-    return Language(code).text("workbook.never")
+    return Language(code).text("case_workbook.never")

@@ -93,7 +93,7 @@ def _write(lines: Mapping[str, Sequence[Values]], path: str | Path, *, lang: Cod
 
     unfinished = Path(path).with_name(f"{Path(path).name}.unfinished")
     book = xlsxwriter.Workbook(str(unfinished), {"strings_to_formulas": False, "strings_to_urls": False})
-    book.set_properties({"title": Language(lang).text("workbook.title.guide"), "created": CREATED})
+    book.set_properties({"title": Language(lang).text("case_workbook.title.guide"), "created": CREATED})
     book.set_calc_mode("auto")
     pen = Pen(book, lang, currency, max(BLOCKS["programmes"].lines, len(lines.get("programmes", ()))))
     sheets = {sheet: book.add_worksheet(sheet.title(lang)) for sheet in SHEETS}
@@ -122,7 +122,7 @@ class Pen:
 
     def say(self, key: str, **values: str) -> str:
         """Words of the catalogue's section on the workbook."""
-        return Language(self.code).text(f"workbook.{key}", **values)
+        return Language(self.code).text(f"case_workbook.{key}", **values)
 
     @cached_property
     def _formats(self) -> dict[tuple[tuple[str, Any], ...], Format]:

@@ -524,6 +524,9 @@ def case_answer(decision: BusinessCase | str, *, language: Language) -> Sentence
     """Whether the programme pays, how sure, and what would change the verdict."""
     if isinstance(decision, str):
         return _no_answer(decision, language)
+    routed = [programme for programme in decision.case.programmes if programme.has_route]
+    if not routed:
+        return [language.text("nb.case_read.no_route")]
     row = decision.glance().iloc[0]
     chance = float(row["p_npv_positive"])
     verdict = next(name for name, least in VERDICTS if chance >= least)
@@ -534,7 +537,7 @@ def case_answer(decision: BusinessCase | str, *, language: Language) -> Sentence
         "months": language.number(row["horizon_months"]),
         "chance": language.percent(chance, 0),
     }
-    weakest = min((programme.evidence for programme in decision.case.programmes), key=results.rung)
+    weakest = min((programme.evidence for programme in routed), key=results.rung)
     sure = language.text(
         "nb.case.sure", linkage=language.evidence(decision.response.evidence), gain=language.evidence(weakest)
     )

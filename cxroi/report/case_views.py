@@ -11,6 +11,7 @@ import pandas as pd
 from cxroi.case import BusinessCase, Case
 from cxroi.case.forecast import TOTAL
 from cxroi.case.ledger import OVERLAP
+from cxroi.case.red_team import OURS
 from cxroi.case.register import register as stated_register
 from cxroi.language import Language
 
@@ -148,6 +149,17 @@ def register(case: Case | str, decision: BusinessCase | str, language: Language)
         for row in frame.to_dict("records")
     ]
     return pd.DataFrame(rows)
+
+
+def shortcuts(found: pd.DataFrame | str, language: Language) -> pd.DataFrame | str:
+    """The case as popular calculators have it: ``shortcut, median, low, high, roi, times, unit, advice``, ours first."""
+    if isinstance(found, str):
+        return found
+    names = [language.text(f"nb.case_shortcut.{name}_name") for name in found["shortcut"]]
+    table = found.rename(columns={"npv_low": "low", "npv_median": "median", "npv_high": "high", "roi_median": "roi"})
+    return table.assign(
+        shortcut=names, times=table["times"].where(table["shortcut"] != OURS), advice=table["reason"]
+    ).drop(columns="reason")
 
 
 def _source(row: Mapping[Any, Any], language: Language) -> str:

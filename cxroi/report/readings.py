@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cxroi.case import BusinessCase, Case
+from cxroi.case.red_team import OURS
 from cxroi.language import Language
 from cxroi.linkage import Linkage
 from cxroi.panel import Panel
@@ -542,6 +543,22 @@ def case_answer(decision: BusinessCase | str, *, language: Language) -> Sentence
         "nb.case.sure", linkage=language.evidence(decision.response.evidence), gain=language.evidence(weakest)
     )
     return [language.text(f"nb.case.{verdict}", **words), sure, break_even(decision, language=language)]
+
+
+def case_shortcuts(found: pd.DataFrame | str, *, language: Language) -> Sentences:
+    """What the popular calculators make of the case when they take all of it together."""
+    if isinstance(found, str):
+        return []
+    rows = found.set_index("shortcut").to_dict("index")
+    together, ours = rows["together"], rows[OURS]
+    money = Language(language.code, str(ours["unit"])).money
+    words = {
+        "npv": money(together["npv_median"], compact=True),
+        "roi": language.percent(together["roi_median"], 0),
+        "ours": money(ours["npv_median"], compact=True),
+        "our_roi": language.percent(ours["roi_median"], 0),
+    }
+    return [language.text("nb.case_read.shortcuts", **words)]
 
 
 def break_even(decision: BusinessCase | str, *, language: Language) -> str:

@@ -358,7 +358,7 @@ def a_page(decision: BusinessCase, language: Language) -> str:
 
 
 def _report(code: Literal["en", "vi"], panel: WhatIfPanel | None) -> Report:
-    return Report(code, "Pays?", "", (), (), (Section("change", "What would change it"),), (), panel)
+    return Report(code, "Pays?", "", (), (), (Section("change", "What would change it"),), what_if=panel)
 
 
 @pytest.mark.parametrize("name", CASES)

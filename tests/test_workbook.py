@@ -252,7 +252,7 @@ def test_sheets_hold_the_answer_and_the_data(language: Language, assessment: Ass
     path = tmp_path / "book.xlsx"
     write_workbook(assessment, language, path)
     book = CalamineWorkbook.from_path(path)
-    assert book.sheet_names == [language.text(f"workbook.sheet.{name}") for name in SHEETS]
+    assert book.sheet_names == [language.text(f"finance_workbook.sheet.{name}") for name in SHEETS]
     assert isinstance(assessment.decision, BusinessCase)
     figures = assessment.decision.tidy()
     rows = book.get_sheet_by_name(book.sheet_names[-1]).to_python(skip_empty_area=False)[4:]
@@ -318,9 +318,11 @@ def test_without_a_case_it_says_why(language: Language, assessment: Assessment, 
     bare = replace(assessment, case=why, decision=why, faded=None)
     write_workbook(bare, language, tmp_path / "book.xlsx")
     book = CalamineWorkbook.from_path(tmp_path / "book.xlsx")
-    assert book.sheet_names == [language.text(f"workbook.sheet.{name}") for name in ("summary", "scores", "estimates")]
+    assert book.sheet_names == [
+        language.text(f"finance_workbook.sheet.{name}") for name in ("summary", "scores", "estimates")
+    ]
     summary = [str(cell) for row in book.get_sheet_by_name(book.sheet_names[0]).to_python() for cell in row]
-    start = language.text("workbook.no_model", reason="|").partition("|")[0]
+    start = language.text("finance_workbook.no_model", reason="|").partition("|")[0]
     assert [each for each in summary if each.startswith(start) and "case.yaml" in each]
 
 
@@ -332,4 +334,4 @@ def test_too_many_programmes_beyond_the_scale_are_told(assessment: Assessment, t
     book = CalamineWorkbook.from_path(tmp_path / "book.xlsx")
     assert "Assumptions" not in book.sheet_names
     summary = [str(cell) for row in book.get_sheet_by_name("Summary").to_python() for cell in row]
-    assert [each for each in summary if EN.text("workbook.too_many") in each]
+    assert [each for each in summary if EN.text("finance_workbook.too_many") in each]

@@ -78,7 +78,7 @@ def _model(assessment: Assessment) -> WhatIf | str:
         return assessment.decision
     model = median_future(assessment.decision)
     if isinstance(model, WhatIf) and not counts_out(model):
-        return "workbook.too_many"
+        return "finance_workbook.too_many"
     return model
 
 
@@ -112,7 +112,7 @@ def _formats(book: Workbook, language: Language) -> dict[str, Format]:
         "total": {"num_format": "#,##0", "bold": True, "font_color": _BLUE},
         **{name: {"num_format": code} for name, code in numbers.items()},
         **{
-            f"in_{name}": {"num_format": code, "bg_color": _INPUT, "border": 1, "border_color": _EDGE}
+            f"in_{name}": {"num_format": code, "bg_color": _INPUT, "border": 1, "border_color": _EDGE, "align": "right"}
             for name, code in numbers.items()
         },
     }
@@ -144,7 +144,7 @@ def _summary(pages: Pages, sheet: Worksheet, assessment: Assessment, model: What
         row += 1
     row += 1
     for column, head in enumerate(("key_figure", "value", "range", "", "evidence")):
-        sheet.write_string(row, column, text(f"workbook.column.{head}") if head else "", formats["head"])
+        sheet.write_string(row, column, text(f"finance_workbook.column.{head}") if head else "", formats["head"])
     for figure in key_figures(assessment, language):
         row += 1
         sheet.write_string(row, 0, neutral(figure.label), formats["wrap"])
@@ -154,10 +154,10 @@ def _summary(pages: Pages, sheet: Worksheet, assessment: Assessment, model: What
         sheet.set_row(row, 13.5 * max(math.ceil(len(figure.interval) / 66), math.ceil(len(figure.label) / 48)) + 3)
     row += 2
     if isinstance(model, str):
-        reason = text(model) if model.startswith("workbook.") else reason_words(model, language)
-        sheet.merge_range(row, 0, row, 4, neutral(text("workbook.no_model", reason=reason)), formats["wrap"])
+        reason = text(model) if model.startswith("finance_workbook.") else reason_words(model, language)
+        sheet.merge_range(row, 0, row, 4, neutral(text("finance_workbook.no_model", reason=reason)), formats["wrap"])
         return
-    sheet.write_string(row, 0, text("workbook.model"), formats["section"])
+    sheet.write_string(row, 0, text("finance_workbook.model"), formats["section"])
     side = result_column(model)
     for at, name in enumerate(RESULTS):
         style = formats[style_of(name)]
@@ -165,7 +165,7 @@ def _summary(pages: Pages, sheet: Worksheet, assessment: Assessment, model: What
         for column, formula in ((1, pages.cell("assumptions", FIRST + at, side + 1)), (2, f"result_{name}")):
             sheet.write_formula(row + 2 + at, column, f"={formula}", style, _base(pages, model, name))
     for column, head in ((1, "base"), (2, "now")):
-        sheet.write_string(row + 1, column, text(f"workbook.column.{head}"), formats["head_right"])
+        sheet.write_string(row + 1, column, text(f"finance_workbook.column.{head}"), formats["head_right"])
     charts(pages, sheet, model, row + 3 + len(RESULTS))
 
 
@@ -187,7 +187,7 @@ def _frame(pages: Pages, name: str, frame: pd.DataFrame, file: str) -> None:
     """A tidy frame: heads and known words in the language, numbers as numbers, what is missing or suppressed empty."""
     sheet, language, formats = pages.sheet(name), pages.language, pages.formats
     if file:
-        note = language.text("workbook.data", file=file, n=language.number(len(frame)))
+        note = language.text("finance_workbook.data", file=file, n=language.number(len(frame)))
         sheet.write_string(1, 0, note, formats["note"])
     for at, column in enumerate(frame.columns):
         sheet.write_string(HEAD, at, neutral(show.header(str(column), language)), formats["head"])

@@ -53,7 +53,7 @@ class Pages:
 
     def name(self, sheet: str) -> str:
         """Name of a sheet."""
-        return self.language.text(f"workbook.sheet.{sheet}")
+        return self.language.text(f"finance_workbook.sheet.{sheet}")
 
     def cell(self, sheet: str, row: int, column: int) -> str:
         """Address of a cell as other sheets write it."""
@@ -107,13 +107,12 @@ def charts(pages: Pages, sheet: Worksheet, model: WhatIf, row: int) -> None:
         }
     )
     totals = np.array([values[name].sum() for name in CATEGORIES])
-    bar.set_x_axis(
-        {"num_format": _short(totals, pages.language), "major_gridlines": grid, "label_position": "high", "min": 0}
-    )
+    scale = {"num_format": _short(totals, pages.language), "num_font": {"size": 8}, "min": 0}
+    bar.set_x_axis({**scale, "major_gridlines": grid, "label_position": "high"})
     bar.set_y_axis({"reverse": True})
     bar.set_legend({"none": True})
     for at, (name, chart) in enumerate((("flows", line), ("costs", bar))):
-        words = text(f"workbook.chart.{name}")
+        words = text(f"finance_workbook.chart.{name}")
         chart.set_title({"name": words, "name_font": {"size": 12}, "overlay": False})
         chart.set_size({"width": 540, "height": 320})
         sheet.insert_chart(row, 0, chart, {"description": words, "x_offset": 550 * at})
@@ -132,7 +131,7 @@ def _short(amounts: np.ndarray, language: Language) -> str:
 def _assumptions(pages: Pages, model: WhatIf, base: WhatIfResult) -> None:
     """Input cells, each with a name, and the results beside them."""
     sheet, text, formats = pages.sheet("assumptions"), pages.language.text, pages.formats
-    sheet.write_string(1, 0, text("workbook.assumptions"), formats["note"])
+    sheet.write_string(1, 0, text("finance_workbook.assumptions"), formats["note"])
     for column, head in enumerate(("assumption", "value")):
         sheet.write_string(HEAD, column, text(f"executive.column.{head}"), formats["head"])
     next_row = _general_inputs(pages, sheet, model)
@@ -141,7 +140,7 @@ def _assumptions(pages: Pages, model: WhatIf, base: WhatIfResult) -> None:
         _programme_inputs(pages, sheet, model, next_row + 1, at)
     side = result_column(model)
     for column, head in enumerate(("result", "base", "now"), start=side):
-        words = text(f"workbook.column.{head}")
+        words = text(f"finance_workbook.column.{head}")
         sheet.write_string(HEAD, column, words, formats["head" if column == side else "head_right"])
     for at, name in enumerate(RESULTS):
         value, style = shown(pages, name, getattr(base, name)), formats[style_of(name)]
@@ -169,7 +168,7 @@ def _general_inputs(pages: Pages, sheet: Worksheet, model: WhatIf) -> int:
         ("score_width", model.score_width, "number", None),
     ]
     for row, (name, value, style, rule) in enumerate(inputs, start=FIRST):
-        sheet.write_string(row, 0, pages.language.text(f"workbook.input.{name}"), pages.formats["text"])
+        sheet.write_string(row, 0, pages.language.text(f"finance_workbook.input.{name}"), pages.formats["text"])
         _input(pages, sheet, row, 1, name, value, style, rule)
     return FIRST + len(inputs)
 
@@ -187,10 +186,10 @@ def _programme_inputs(pages: Pages, sheet: Worksheet, model: WhatIf, top: int, a
     ]
     sheet.write_string(top, at, neutral(programme.name), pages.formats["head_right"])
     for row, (name, value, style, rule) in enumerate(rows, start=top + 1):
-        sheet.write_string(row, 0, text(f"workbook.programme.{name}"), pages.formats["text"])
+        sheet.write_string(row, 0, text(f"finance_workbook.programme.{name}"), pages.formats["text"])
         _input(pages, sheet, row, at, f"{name}_{at}", value, style, rule)
     used = top + 1 + len(rows)
-    sheet.write_string(used, 0, text("workbook.programme.used"), pages.formats["text"])
+    sheet.write_string(used, 0, text("finance_workbook.programme.used"), pages.formats["text"])
     within = f"=MAX(-score_width,MIN(score_width,gain_{at}))"
     sheet.write_formula(used, at, within, pages.formats["number"], programme.score_gain)
     _name(pages, f"used_{at}", "assumptions", used, at)
@@ -243,7 +242,7 @@ def _flows(pages: Pages, model: WhatIf, base: WhatIfResult, steps: Workings, sta
     """A row per month: from the share of a gain in force to the cumulative discounted cash flow."""
     sheet, formats, columns = pages.sheet("flows"), pages.formats, _flow_columns(model)
     letter = {name: xl_col_to_name(at) for name, at in columns.items()}
-    sheet.write_string(1, 0, pages.language.text("workbook.flows"), formats["note"])
+    sheet.write_string(1, 0, pages.language.text("finance_workbook.flows"), formats["note"])
     for name, at in columns.items():
         sheet.write_string(HEAD, at, _flow_head(pages, model, name), formats["head_wrap"])
     values = _flow_values(model, base, steps)
@@ -263,7 +262,7 @@ def _flows(pages: Pages, model: WhatIf, base: WhatIfResult, steps: Workings, sta
         cells = f"{letter[name]}{FIRST + 1}:{letter[name]}{FIRST + 1 + model.months}"
         total = float(values[name].sum())
         sheet.write_formula(HEAD - 1, columns[name], f"=SUM({cells})", formats["total"], total)
-    sheet.write_string(HEAD - 1, 0, pages.language.text("workbook.column.total"), formats["text"])
+    sheet.write_string(HEAD - 1, 0, pages.language.text("finance_workbook.column.total"), formats["text"])
     sheet.freeze_panes(FIRST, 2)
     sheet.repeat_rows(HEAD)
     sheet.set_row(HEAD, 62)
@@ -279,8 +278,8 @@ def _flow_head(pages: Pages, model: WhatIf, name: str) -> str:
         return text(f"cost_categories.{name}")
     if name.startswith("share_"):
         programme = model.programmes[int(name.removeprefix("share_")) - 1].name
-        return neutral(text("workbook.column.share", programme=programme))
-    return text(f"workbook.column.{name}")
+        return neutral(text("finance_workbook.column.share", programme=programme))
+    return text(f"finance_workbook.column.{name}")
 
 
 def _flow_formula(pages: Pages, model: WhatIf, name: str, letter: Mapping[str, str]) -> Callable[[int], str]:
@@ -389,7 +388,7 @@ def _points(pages: Pages, model: WhatIf, steps: Workings) -> None:
     sheet, formats, columns, text = pages.sheet("point"), pages.formats, _point_columns(model), pages.language.text
     letter = {name: xl_col_to_name(at) for name, at in columns.items()}
     flows = _flow_columns(model)
-    sheet.write_string(1, 0, text("workbook.point"), formats["note"])
+    sheet.write_string(1, 0, text("finance_workbook.point"), formats["note"])
     for name, at in columns.items():
         sheet.write_string(HEAD, at, _point_head(pages, model, name), formats["head_wrap"])
     channels = {
@@ -463,16 +462,16 @@ def _point_head(pages: Pages, model: WhatIf, name: str) -> str:
         return _flow_head(pages, model, name)
     if name.startswith("set_"):
         chosen = [model.programmes[int(at) - 1].id for at in name.removeprefix("set_").split("_")]
-        return neutral(pages.language.text("workbook.column.set", programmes=", ".join(chosen)))
-    return pages.language.text(f"workbook.column.{name}")
+        return neutral(pages.language.text("finance_workbook.column.set", programmes=", ".join(chosen)))
+    return pages.language.text(f"finance_workbook.column.{name}")
 
 
 def _costs(pages: Pages, model: WhatIf) -> None:
     """Costs by month and category, and stated benefits, in prices of the start: cells that may be changed."""
     sheet, formats, text = pages.sheet("costs"), pages.formats, pages.language.text
-    sheet.write_string(1, 0, text("workbook.costs"), formats["note"])
-    heads = [text("workbook.column.month"), *(text(f"cost_categories.{name}") for name in CATEGORIES)]
-    heads.append(text("workbook.column.stated"))
+    sheet.write_string(1, 0, text("finance_workbook.costs"), formats["note"])
+    heads = [text("finance_workbook.column.month"), *(text(f"cost_categories.{name}") for name in CATEGORIES)]
+    heads.append(text("finance_workbook.column.stated"))
     for at, head in enumerate(heads):
         sheet.write_string(HEAD, at, head, formats["head_wrap"])
     costs = np.sum([each.costs for each in model.programmes], axis=0)
@@ -524,8 +523,8 @@ def _valid(pages: Pages, sheet: Worksheet, row: int, column: int, rule: tuple[st
             "criteria": "between",
             "minimum": low,
             "maximum": high,
-            "error_title": language.text("workbook.refused"),
-            "error_message": language.text(f"workbook.rule_{kind}", low=ends[0], high=ends[1]),
+            "error_title": language.text("finance_workbook.refused"),
+            "error_message": language.text(f"finance_workbook.rule_{kind}", low=ends[0], high=ends[1]),
         },
     )
 

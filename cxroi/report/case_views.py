@@ -36,12 +36,12 @@ def ledger(decision: BusinessCase | str, language: Language) -> pd.DataFrame | s
 
 
 def benefits(decision: BusinessCase | str, language: Language) -> pd.DataFrame | str:
-    """The ten benefits: ``number, benefit, through, contains, status, claimed``."""
+    """The ten benefits: ``number, benefit, through, contains, status, claimed`` (where a programme names one)."""
     if isinstance(decision, str):
         return decision
     frame = decision.benefits()
     names = {each.id: each.name for each in decision.case.programmes}
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "number": frame["number"],
             "benefit": [language.text(f"nb.case_benefit.{name}") for name in frame["benefit"]],
@@ -53,6 +53,7 @@ def benefits(decision: BusinessCase | str, language: Language) -> pd.DataFrame |
             ],
         }
     )
+    return table if table["claimed"].any() else table.drop(columns="claimed")
 
 
 def quadrants(decision: BusinessCase | str, language: Language) -> pd.DataFrame | str:

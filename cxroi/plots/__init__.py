@@ -35,6 +35,7 @@ from cxroi.plots.evidence import CHOICES, confounders, segments, specification_c
 from cxroi.plots.growth import acquisition, earned_growth, referral_cells, referral_rates
 from cxroi.plots.loyalty import cost_to_serve, forgiveness, loyalty_types, shock_survival
 from cxroi.plots.outcomes import effects, linkage
+from cxroi.plots.portfolio import frontier, information, sample_sizes, variance_shares
 from cxroi.plots.scores import score_distribution, scores_by_period
 from cxroi.plots.tables import accounting
 from cxroi.plots.value import shapley_parts, shortcuts, shown_bands, value_by_band, value_path
@@ -72,10 +73,13 @@ __all__ = [
     "earned_growth",
     "effects",
     "forgiveness",
+    "frontier",
+    "information",
     "linkage",
     "loyalty_types",
     "referral_cells",
     "referral_rates",
+    "sample_sizes",
     "scenarios",
     "score_distribution",
     "scores_by_period",
@@ -92,4 +96,5 @@ __all__ = [
     "tracking",
     "value_by_band",
     "value_path",
+    "variance_shares",
 ]

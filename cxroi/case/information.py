@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy import interpolate, special
 
 from cxroi.case.inputs import Inputs
+from cxroi.case.portfolio import Coverage, Portfolio, options_of
 from cxroi.case.ranges import gain_at
 from cxroi.case.uncertainty import TOTAL, PresentValues, owner_of, present_values
 from cxroi.errors import InputError
@@ -34,7 +35,7 @@ Row = tuple[str, str, str, float, float, float]
 
 COLUMNS = ("decided", "programme", "input", "value", "std_error", "share", "unit")
 SAMPLE_COLUMNS = ("size", "answers", "std_error", "share_known", "value", "cost", "net_value", "power", "unit")
-TOGETHER, EACH = "together", "each"
+TOGETHER, EACH, CHOICE = "together", "each", "choice"
 EVERYTHING = "everything"
 
 _PIECES = 5
@@ -42,6 +43,7 @@ _STEPS = 1_024
 _DEGREE = 3
 _SIZES, _FINE_SIZES = 24, 400
 _FEWEST_SAMPLED = 20
+_NOTHING = 1e-9  # of the largest value: what rounding leaves
 _SURE, _POWERED = float(special.ndtri(0.975)), float(special.ndtri(0.8))
 
 
@@ -149,7 +151,8 @@ class Information:
     ----------
     rows : DataFrame
         ``decided, programme, input, value, std_error, share, unit``, the most valuable first within a way of deciding. ``decided`` is
-        ``together`` (all programmes with a route, or none) or ``each`` (every programme by itself, cost plays too). ``input`` is
+        ``together`` (all programmes with a route, or none), ``each`` (every programme by itself, cost plays too) or ``choice`` (the
+        best set of programmes under a budget). ``input`` is
         ``everything`` (EVPI) or a named input (EVPPI); ``share`` is its part of the former. Values of single inputs do not add up.
     npv : float
         Mean net present value of what is done without knowing more (together), in currency; 0 where that is nothing.
@@ -186,12 +189,14 @@ class Information:
         return pd.DataFrame([row])
 
 
-def value_of_information(decision: BusinessCase) -> Information | str:
+def value_of_information(decision: BusinessCase, *, choice: Portfolio | None = None) -> Information | str:
     """What it is worth to know everything, or one input, before deciding on a case.
 
     Parameters
     ----------
     decision : BusinessCase
+    choice : Portfolio, optional
+        The choice of programmes that would be made: adds what it is worth to know before choosing among the sets that it compared.
 
     Returns
     -------
@@ -214,16 +219,17 @@ def value_of_information(decision: BusinessCase) -> Information | str:
     )
     if len(case.programmes) > 1:
         rows += _rows(EACH, found.npv, {name: (at, each.npv) for name, (at, each) in known.items()})
+    if choice is not None:
+        rows += _choice_rows(decision, choice, {name: at for name, (at, _) in known.items()})
     frame = pd.DataFrame([(*row, case.currency) for row in rows], columns=list(COLUMNS))
     return Information(frame, max(float(found.whole.mean()), 0.0), case.currency, decision.draws)
 
 
 def _meaning(decision: BusinessCase, name: str) -> tuple[Places, PresentValues]:
     """Values at a grid of an input's probabilities, all others at their medians, and the place of each draw on that grid."""
-    steps = len(decision.response.baseline) if name == "linkage" else _STEPS
-    grid = (np.arange(steps) + 0.5) / steps
-    found = present_values(decision.case, decision.response, Inputs({name: grid}, steps))
-    return np.minimum((decision.inputs.luck[name] * steps).astype(np.int64), steps - 1), found
+    grid = _grid(decision, name)
+    found = present_values(decision.case, decision.response, grid)
+    return np.minimum((decision.inputs.luck[name] * grid.draws).astype(np.int64), grid.draws - 1), found
 
 
 def _rows(decided: str, npv: Floats, known: Mapping[str, tuple[Places, Floats]]) -> list[Row]:
@@ -239,6 +245,36 @@ def _rows(decided: str, npv: Floats, known: Mapping[str, tuple[Places, Floats]])
         rows.append((decided, *owner_of(name), worth.value, worth.std_error, share))
     rows.sort(key=lambda row: -row[3])
     return [(decided, TOTAL, EVERYTHING, everything.value, everything.std_error, 1.0), *rows]
+
+
+def _choice_rows(decision: BusinessCase, choice: Portfolio, known: Mapping[str, Places]) -> list[Row]:
+    """Worth of everything and of each input where the best of the compared sets is chosen."""
+    values = _set_values(decision, choice)
+    everything = perfect_information(values)
+    rows = []
+    for name, places in known.items():
+        held = replace(decision, inputs=_grid(decision, name))
+        meaning = _set_values(held, choice)
+        means = np.broadcast_to(values.mean(axis=0), values.shape).copy()
+        for at in np.flatnonzero(np.ptp(meaning, axis=0) > 0.0):
+            means[:, at] = _mean_by_place(values[:, at], places, meaning[:, at])[places]
+        worth = _worth(values, means)
+        share = worth.value / everything.value if everything.value else 0.0
+        rows.append((CHOICE, *owner_of(name), worth.value, worth.std_error, share))
+    rows.sort(key=lambda row: -row[3])
+    return [(CHOICE, TOTAL, EVERYTHING, everything.value, everything.std_error, 1.0), *rows]
+
+
+def _set_values(decision: BusinessCase, choice: Portfolio) -> Floats:
+    """Net present value of each set that was compared, shape (draws, sets)."""
+    coverage = Coverage(options_of(decision, shared=choice.shared))
+    return np.stack([coverage.npv(chosen) for chosen in choice.compared], axis=1)
+
+
+def _grid(decision: BusinessCase, name: str) -> Inputs:
+    """Probabilities of one input on a grid, all others at their medians."""
+    steps = len(decision.response.baseline) if name == "linkage" else _STEPS
+    return Inputs({name: (np.arange(steps) + 0.5) / steps}, steps)
 
 
 def _mean_by_place(values: Floats, places: Places, meaning: Floats) -> Floats:
@@ -324,15 +360,23 @@ class SampleInformation:
 
 
 class _Prior(NamedTuple):
-    """What is known before a sample: net present value given the unknown, draw by draw, and its mean."""
+    """Net present value of each option given what a sample measures, draw by draw, shape (draws, options)."""
 
     means: Floats
-    mean: float
 
     def value(self, share: float, waiting: float) -> float:
         """Expected value of a sample that takes away a share of the variance; ``waiting`` discounts what comes after it."""
-        then = waiting * np.maximum(shrunk(self.means, share), 0.0).mean()
-        return float(then) - max(self.mean, 0.0)
+        now = float(self.means.mean(axis=0).max())
+        value = waiting * float(shrunk(self.means, share).max(axis=1).mean()) - now
+        return 0.0 if abs(value) < _NOTHING * float(np.abs(self.means).max()) else value
+
+
+def _prior(values: Floats, known: Floats) -> _Prior:
+    """Means of the options as straight lines in what a sample measures; ``known`` has a column, or one for each option."""
+    spread = known - known.mean(axis=0)
+    variance = (spread**2).mean(axis=0)
+    slope = (spread * values).mean(axis=0) / np.where(variance > 0.0, variance, 1.0)
+    return _Prior(values.mean(axis=0) + slope * spread)
 
 
 def pilot(
@@ -345,6 +389,7 @@ def pilot(
     cost_per_customer: float = 0.0,
     months: float = 0.0,
     sizes: Sequence[int] = (),
+    choice: Portfolio | None = None,
 ) -> SampleInformation | str:
     """Value and cost of a pilot by lot that measures a programme's gain in two arms before it is decided on.
 
@@ -363,6 +408,8 @@ def pilot(
         How long the decision waits; everything after it is discounted by as much, the horizon moving along.
     sizes : sequence of int, optional
         Customers an arm; by default from 20 to half of those whom the programme reaches.
+    choice : Portfolio, optional
+        The choice that the pilot may change; without it the programme is taken or left by itself.
 
     Returns
     -------
@@ -416,7 +463,8 @@ def pilot(
         currency=decision.case.currency,
     )
     most = int(decision.response.customers * stated.reach / 2.0)
-    return _sampled(plan, _Prior(mean + slope * (gain - middle), mean), sizes, most)
+    values = np.stack([npv, np.zeros_like(npv)], axis=1) if choice is None else _set_values(decision, choice)
+    return _sampled(plan, _prior(values, gain[:, None]), sizes, most)
 
 
 def larger_survey(
@@ -427,6 +475,7 @@ def larger_survey(
     cost_per_answer: float = 0.0,
     months: float = 0.0,
     sizes: Sequence[int] = (),
+    choice: Portfolio | None = None,
 ) -> SampleInformation | str:
     """Value and cost of more answers, which narrow the linkage, before all programmes are decided on together.
 
@@ -441,6 +490,8 @@ def larger_survey(
         How long the decision waits.
     sizes : sequence of int, optional
         Further answers; by default from 20 to ten times those there are.
+    choice : Portfolio, optional
+        The choice that the answers may change; without it all programmes with a route are taken or left together.
 
     Returns
     -------
@@ -464,10 +515,14 @@ def larger_survey(
     if "linkage" not in decision.inputs.luck:
         return "the linkage is not uncertain, so more answers have nothing to find out"
     case, inputs, kept = decision.case, decision.inputs, 1.0 - decision.case.tax_rate
-    whole = present_values(case, decision.response, inputs).whole
-    known = present_values(case, decision.response, Inputs({"linkage": inputs.luck["linkage"]}, inputs.draws)).whole
-    mean = float(whole.mean())
-    slope = float(np.cov(known, whole)[0, 1] / known.var(ddof=1)) if np.ptp(known) > 0.0 else 0.0
+    only = replace(decision, inputs=Inputs({"linkage": inputs.luck["linkage"]}, inputs.draws))
+    if choice is None:
+        values, known = (
+            np.stack([whole, np.zeros_like(whole)], axis=1)
+            for whole in (present_values(case, decision.response, each.inputs).whole for each in (decision, only))
+        )
+    else:
+        values, known = _set_values(decision, choice), _set_values(only, choice)
     plan = _Plan(
         kind="survey",
         programme=TOTAL,
@@ -481,7 +536,7 @@ def larger_survey(
         size_for_power=math.nan,
         currency=case.currency,
     )
-    return _sampled(plan, _Prior(mean + slope * (known - known.mean()), mean), sizes, 10 * answers_now)
+    return _sampled(plan, _prior(values, known), sizes, 10 * answers_now)
 
 
 class _Plan(NamedTuple):
@@ -527,19 +582,19 @@ def _sampled(plan: _Plan, prior: _Prior, sizes: Sequence[int], most: int) -> Sam
         for size in shown
     ]
     net = [prior.value(plan.share(size), plan.waiting) - plan.cost(size) for size in tried]
-    best = int(np.argmax(net))
+    best, limit = int(np.argmax(net)), prior.value(1.0, 1.0)
     worth = net[best] > 0.0
     return SampleInformation(
         kind=plan.kind,
         programme=plan.programme,
         rows=pd.DataFrame(rows, columns=list(SAMPLE_COLUMNS)),
-        limit=prior.value(1.0, 1.0),
+        limit=limit,
         break_even=plan.break_even,
         size_for_power=math.ceil(plan.size_for_power) if math.isfinite(plan.size_for_power) else math.nan,
         best_size=tried[best] if worth else 0,
         best_value=net[best] + plan.cost(tried[best]) if worth else 0.0,
         best_net_value=net[best] if worth else 0.0,
-        decides=bool(prior.means.min() < 0.0 < prior.means.max()),
+        decides=limit > 0.0,
         currency=plan.currency,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from cxroi.language import Language
 from cxroi.plots.canvas import (
@@ -19,6 +20,7 @@ from cxroi.plots.canvas import (
     ROUND,
     SOFT,
     TINT,
+    Floats,
     canvas,
     described,
     figure_beside,
@@ -40,6 +42,9 @@ from cxroi.plots.formats import money_format, with_currency
 MOST_ROWS = 12
 MOST_NAMED = 4
 """Sets of a frontier that are named in the picture."""
+
+LEAST_STEP = 0.06
+"""Step of a set, as a share of the height of the picture, from which it is named."""
 
 
 def frontier(
@@ -86,7 +91,7 @@ def frontier(
                 fontsize=9,
                 bbox=PAPER,
             )
-        for at in _named(worth, chosen):
+        for at in _named(worth, chosen, float(np.ptp(axes.get_ylim()))):
             axes.annotate(
                 on_lines(_set_name(str(rows["programmes"].iloc[at]), language), LINE_LENGTH),
                 (spent[at], worth[at]),
@@ -113,11 +118,11 @@ def frontier(
         return described(axes, language.text("portfolio.alt_frontier", parts="; ".join(told)))
 
 
-def _named(worth: np.ndarray, chosen: np.ndarray) -> list[int]:
-    """The choice, the dearest set, and the largest steps before them."""
+def _named(worth: Floats, chosen: NDArray[np.bool_], height: float) -> list[int]:
+    """The choice, and the sets before it that bring a step large enough to see."""
     steps = np.diff(worth, prepend=worth[0])
-    ranked = sorted(range(len(worth)), key=lambda at: (not chosen[at], at != len(worth) - 1, -steps[at]))
-    return [at for at in ranked[:MOST_NAMED] if chosen[at] or worth[at] != 0.0]
+    ranked = sorted(range(len(worth)), key=lambda at: (not chosen[at], -steps[at]))
+    return [at for at in ranked[:MOST_NAMED] if chosen[at] or steps[at] > LEAST_STEP * height]
 
 
 def _set_name(names: str, language: Language) -> str:
@@ -191,9 +196,11 @@ def sample_sizes(
         axes.set_xscale("log")
         if best_size and costs:
             axes.axvline(best_size, color=GREEN, linestyle=":", linewidth=1.2)
-        axes.set_xlim(size[0], size[-1] * (size[-1] / size[0]) ** 0.3)
+        axes.set_xlim(size[0], size[-1] * (size[-1] / size[0]) ** 0.42)
         axes.minorticks_off()
-        ticks = [tick for tick in (10.0 ** np.arange(0, 9)) if size[0] <= tick <= size[-1]]
+        steps = (1, 2, 5) if size[-1] < 300 * size[0] else (1,)
+        ticks = [step * 10.0**power for power in range(9) for step in steps]
+        ticks = [tick for tick in ticks if size[0] <= tick <= size[-1]]
         axes.set_xticks(ticks, [language.number(tick) for tick in ticks])
         low = -0.6 * top if costs else 0.0
         axes.set_ylim(min(low, 0.0), (1.6 if costs else 1.15) * top)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,14 +15,14 @@ import pandas as pd
 
 from cxroi.case import BusinessCase, Case
 from cxroi.case.information import (
-    EACH,
-    TOGETHER,
+    CHOICE,
     Information,
     SampleInformation,
     larger_survey,
     pilot,
     value_of_information,
 )
+from cxroi.case.inputs import draw_inputs
 from cxroi.case.portfolio import Portfolio, choose
 from cxroi.case.uncertainty import TOTAL, stress_tests, variance_shares
 from cxroi.language import Language
@@ -116,19 +116,31 @@ def gather(
     if isinstance(decision, str) or decision.response.reason:
         why = decision if isinstance(decision, str) else decision.response.reason
         return Choice(why, why, why, why, why, trial, why, why, why)
-    information = value_of_information(decision)
-    survival = _survival(tables, panel, decision, price_rise)
+    chosen = choose(decision, budget=None if budget == NOT_STATED else budget, shared=shared)
+    assert isinstance(chosen, Portfolio)  # there is a response
+    information = value_of_information(decision, choice=chosen)
+    kept, survival = _chosen_only(decision, chosen), _survival(tables, panel, decision, price_rise)
     return Choice(
         decision,
-        choose(decision, budget=None if budget == NOT_STATED else budget, shared=shared),
+        chosen,
         information,
-        _pilot(tables, panel, decision, information, trial),
-        _survey(panel, decision, trial),
+        _pilot(tables, panel, decision, (information, chosen), trial),
+        _survey(panel, decision, chosen, trial),
         trial,
-        variance_shares(decision),
-        stress_tests(decision, survival=None if isinstance(survival, str) else survival),
+        variance_shares(kept),
+        stress_tests(kept, survival=None if isinstance(survival, str) else survival),
         survival,
     )
+
+
+def _chosen_only(decision: BusinessCase, chosen: Portfolio) -> BusinessCase:
+    """The case with the chosen programmes only, its inputs drawn as before; the whole case where none is chosen."""
+    kept = tuple(each for each in decision.case.programmes if each.id in chosen.chosen)
+    if not kept or len(kept) == len(decision.case.programmes):
+        return decision
+    case = decision.case.model_copy(update={"programmes": kept})
+    inputs = draw_inputs(case, decision.response, seed=decision.seed, draws=decision.draws)
+    return replace(decision, case=case, inputs=inputs)
 
 
 def _survival(tables: Tables, panel: Panel, decision: BusinessCase, price_rise: float) -> ShockSurvival | str:
@@ -150,10 +162,15 @@ def _survival(tables: Tables, panel: Panel, decision: BusinessCase, price_rise: 
 
 
 def _pilot(
-    tables: Tables, panel: Panel, decision: BusinessCase, information: Information | str, trial: Trial
+    tables: Tables,
+    panel: Panel,
+    decision: BusinessCase,
+    known: tuple[Information | str, Portfolio],
+    trial: Trial,
 ) -> SampleInformation | str:
     """A pilot of the programme that is asked for, or of the one whose gain is worth most to know."""
-    programme = trial.programme or _worth_piloting(decision, information)
+    information, chosen = known
+    programme = trial.programme or _worth_piloting(information)
     if not programme:
         return NO_UNCERTAIN_GAIN
     exposure = decision.response.exposure
@@ -165,15 +182,16 @@ def _pilot(
         fixed_cost=max(trial.cost, 0.0),
         cost_per_customer=max(trial.cost_per_customer, 0.0),
         months=trial.months,
+        choice=chosen,
     )
 
 
-def _worth_piloting(decision: BusinessCase, information: Information | str) -> str:
+def _worth_piloting(information: Information | str) -> str:
     """The programme whose gain is worth most to know; empty where no gain is uncertain."""
     if isinstance(information, str):
         return ""
     rows = information.tidy()
-    rows = rows[(rows["input"] == "score_gain") & (rows["decided"] == _decided(decision))]
+    rows = rows[(rows["input"] == "score_gain") & (rows["decided"] == CHOICE)]
     return str(rows["programme"].iloc[0]) if len(rows) else ""
 
 
@@ -186,15 +204,11 @@ def _response_rate(tables: Tables, panel: Panel, exposure: str) -> float:
     return rate if 0 < rate <= 1 else 1.0
 
 
-def _survey(panel: Panel, decision: BusinessCase, trial: Trial) -> SampleInformation | str:
+def _survey(panel: Panel, decision: BusinessCase, chosen: Portfolio, trial: Trial) -> SampleInformation | str:
     """More answers of the same kind."""
     answers = int(panel.rows[decision.response.exposure].notna().sum())
-    return larger_survey(decision, answers_now=max(answers, 1), cost_per_answer=max(trial.answer_cost, 0.0))
-
-
-def _decided(decision: BusinessCase) -> str:
-    """How programmes are decided on: each by itself where there are several."""
-    return EACH if len(decision.case.programmes) > 1 else TOGETHER
+    cost = max(trial.answer_cost, 0.0)
+    return larger_survey(decision, answers_now=max(answers, 1), cost_per_answer=cost, choice=chosen)
 
 
 # ---------------------------------------------------------------------------------------------------------------- views
@@ -247,11 +261,11 @@ def shares(found: Choice) -> pd.DataFrame | str:
 
 
 def worth_knowing(found: Choice) -> pd.DataFrame | str:
-    """Expected value of knowing everything and each input, each programme decided on by itself, as ``plots.information`` draws it."""
+    """Expected value of knowing everything and each input, before programmes are chosen, as ``plots.information`` draws it."""
     if isinstance(found.information, str) or isinstance(found.decision, str):
         return results.reason(found.information)
     rows = found.information.tidy()
-    rows = rows[rows["decided"] == _decided(found.decision)].reset_index(drop=True)
+    rows = rows[rows["decided"] == CHOICE].reset_index(drop=True)
     return _with_names(rows, found.decision)
 
 
@@ -452,10 +466,9 @@ def read_information(found: Choice, *, language: Language) -> Sentences:
     if isinstance(rows, str):
         return []
     everything = float(rows["value"].iloc[0])
-    lines = [_first_line(found, language)]
     if everything > 0 and len(rows) > 2:
-        lines.append(language.text("nb.portfolio.not_summed"))
-    return lines
+        return [language.text("nb.portfolio.not_summed")]
+    return []
 
 
 def read_pilot(found: Choice, *, language: Language) -> Sentences:

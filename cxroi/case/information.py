@@ -4,8 +4,7 @@ Values are draws of net present value, a column for each thing that can be decid
 knowing more.
 
 *Sources*: Raiffa & Schlaifer (1961), Applied Statistical Decision Theory, ch. 4–5; Strong, Oakley & Brennan (2014), Medical Decision Making
-34:311 (one input by regression on the draws); Jalal & Alarid-Escudero (2018), Medical Decision Making 38:174 (a sample, normal
-approximation).
+34:311 (one input by regression on the draws).
 """
 
 from __future__ import annotations
@@ -41,7 +40,12 @@ EVERYTHING = "everything"
 _PIECES = 5
 _STEPS = 1_024
 _DEGREE = 3
-_SIZES, _FINE_SIZES = 24, 400
+_SIZES, _FINE_SIZES = 24, 120
+_RESULTS, _FURTHEST = (
+    257,
+    4.0,
+)  # results of a measurement that are looked at, as far as so many standard errors beyond the range
+_PROBABILITIES = (np.arange(200) + 0.5) / 200
 _FEWEST_SAMPLED = 20
 _NOTHING = 1e-9  # of the largest value: what rounding leaves
 _SURE, _POWERED = float(special.ndtri(0.975)), float(special.ndtri(0.8))
@@ -96,13 +100,42 @@ def conditional_mean(values: Floats, known: Floats) -> Floats:
     return np.concatenate(parts, axis=1)
 
 
-def shrunk(known: Floats, share: float) -> Floats:
-    """Means of an input that a sample may lead to, when it takes away ``share`` of the input's variance.
+def sample_information(points: Floats, means: Floats, *, std_error: float, waiting: float = 1.0) -> float:
+    """Expected value of measuring an input with a normal error before deciding (EVSI).
 
-    Each draw is pulled to the mean by √share: exact where the input is normal.
+    Parameters
+    ----------
+    points : ndarray, shape (points,)
+        Values of the input that are equally likely: its quantiles at evenly spaced probabilities.
+    means : ndarray, shape (points, options)
+        Mean net present value of each option at each of them.
+    std_error : float
+        Of the measurement, in the unit of the points.
+    waiting : float
+        What comes after the measurement is multiplied by this.
+
+    Notes
+    -----
+    For 257 results of the measurement over the whole range that can be seen, Bayes' rule gives the probability of each point and with it
+    the mean of each option, of which the best is taken; results count as likely as the points make them.
+
+    Examples
+    --------
+    >>> points = np.array([-1.0, 1.0])
+    >>> round(sample_information(points, np.stack([points, np.zeros(2)], axis=1), std_error=0.1), 3)  # as good as knowing
+    0.5
     """
-    mean = known.mean(axis=0)
-    return np.asarray(mean + math.sqrt(share) * (known - mean))
+    now = float(means.mean(axis=0).max())
+    results = np.linspace(points.min() - _FURTHEST * std_error, points.max() + _FURTHEST * std_error, _RESULTS)
+    if results[1] - results[0] > std_error:  # nothing is left to tell apart
+        return waiting * float(means.max(axis=1).mean()) - now
+    logs = -0.5 * ((results[:, None] - points) / std_error) ** 2
+    highest = logs.max(axis=1, keepdims=True)
+    likely = np.exp(logs - highest)
+    density = np.exp(highest[:, 0]) * likely.sum(axis=1)
+    after = (likely @ means) / likely.sum(axis=1, keepdims=True)
+    value = waiting * float(after.max(axis=1) @ density / density.sum()) - now
+    return 0.0 if abs(value) < _NOTHING * float(np.abs(means).max()) else value
 
 
 def unit_normal_loss(mean: float, std: float) -> float:
@@ -360,23 +393,17 @@ class SampleInformation:
 
 
 class _Prior(NamedTuple):
-    """Net present value of each option given what a sample measures, draw by draw, shape (draws, options)."""
+    """Equally likely values of what a sample measures, shape (points,), and the mean of each option there, shape (points, options)."""
 
+    points: Floats
     means: Floats
 
-    def value(self, share: float, waiting: float) -> float:
-        """Expected value of a sample that takes away a share of the variance; ``waiting`` discounts what comes after it."""
-        now = float(self.means.mean(axis=0).max())
-        value = waiting * float(shrunk(self.means, share).max(axis=1).mean()) - now
-        return 0.0 if abs(value) < _NOTHING * float(np.abs(self.means).max()) else value
 
-
-def _prior(values: Floats, known: Floats) -> _Prior:
-    """Means of the options as straight lines in what a sample measures; ``known`` has a column, or one for each option."""
-    spread = known - known.mean(axis=0)
-    variance = (spread**2).mean(axis=0)
-    slope = (spread * values).mean(axis=0) / np.where(variance > 0.0, variance, 1.0)
-    return _Prior(values.mean(axis=0) + slope * spread)
+def _prior(values: Floats, luck: Floats, points: Floats) -> _Prior:
+    """Means of the options by a spline in the points; ``luck`` are the probabilities at which the input was drawn."""
+    places = np.minimum((luck * len(points)).astype(np.int64), len(points) - 1)
+    means = [_mean_by_place(values[:, at], places, points) for at in range(values.shape[1])]
+    return _Prior(points, np.stack(means, axis=1))
 
 
 def pilot(
@@ -423,8 +450,8 @@ def pilot(
 
     Notes
     -----
-    The difference of the arms has the standard error answer_std·√(2/answers an arm). With the variance of the stated gain that gives the
-    share of it which the pilot takes away; the mean of net present value after the pilot is spread accordingly (normal approximation).
+    The difference of the arms is normal around the gain with the standard error answer_std·√(2/answers an arm). What each result of it
+    would leave of the stated gain follows from Bayes' rule; see `sample_information`.
     """
     known = {each.id: each for each in decision.case.programmes}
     if programme not in known:
@@ -464,7 +491,8 @@ def pilot(
     )
     most = int(decision.response.customers * stated.reach / 2.0)
     values = np.stack([npv, np.zeros_like(npv)], axis=1) if choice is None else _set_values(decision, choice)
-    return _sampled(plan, _prior(values, gain[:, None]), sizes, most)
+    points = np.clip(gain_at(stated, _PROBABILITIES), -width, width)
+    return _sampled(plan, _prior(values, decision.inputs.luck[f"score_gain.{programme}"], points), sizes, most)
 
 
 def larger_survey(
@@ -505,8 +533,9 @@ def larger_survey(
 
     Notes
     -----
-    The variance of the linkage is taken to fall as 1 over the number of answers. That is the most that more answers of the same kind can
-    do: what customers who never answer think, and what no answer records, stays as it is.
+    Further answers are taken to measure the value at median gains, with a variance that falls as 1 over their number and equals the
+    present one for as many as there are. That is the most that answers of the same kind can do: what customers who never answer think,
+    and what no answer records, stays as it is.
     """
     _refuse(answers_now >= 1, f"answers_now must be a number of answers from 1; got {answers_now!r}.")
     _refuse(min(fixed_cost, cost_per_answer, months) >= 0, "costs and months must not be below 0.")
@@ -515,19 +544,18 @@ def larger_survey(
     if "linkage" not in decision.inputs.luck:
         return "the linkage is not uncertain, so more answers have nothing to find out"
     case, inputs, kept = decision.case, decision.inputs, 1.0 - decision.case.tax_rate
-    only = replace(decision, inputs=Inputs({"linkage": inputs.luck["linkage"]}, inputs.draws))
     if choice is None:
-        values, known = (
-            np.stack([whole, np.zeros_like(whole)], axis=1)
-            for whole in (present_values(case, decision.response, each.inputs).whole for each in (decision, only))
-        )
+        whole = present_values(case, decision.response, inputs).whole
+        values = np.stack([whole, np.zeros_like(whole)], axis=1)
     else:
-        values, known = _set_values(decision, choice), _set_values(only, choice)
+        values = _set_values(decision, choice)
+    points = present_values(case, decision.response, Inputs({"linkage": _PROBABILITIES}, len(_PROBABILITIES))).whole
+    spread = float(points.std())
     plan = _Plan(
         kind="survey",
         programme=TOTAL,
         answers=lambda size: size,
-        error=lambda _: math.nan,
+        error=lambda size: spread * math.sqrt(answers_now / size),
         share=lambda size: size / (answers_now + size),
         cost=lambda size: kept * (fixed_cost + cost_per_answer * size),
         power=lambda _: math.nan,
@@ -536,7 +564,7 @@ def larger_survey(
         size_for_power=math.nan,
         currency=case.currency,
     )
-    return _sampled(plan, _prior(values, known), sizes, 10 * answers_now)
+    return _sampled(plan, _prior(values, inputs.luck["linkage"], points), sizes, 10 * answers_now)
 
 
 class _Plan(NamedTuple):
@@ -567,13 +595,17 @@ def _sampled(plan: _Plan, prior: _Prior, sizes: Sequence[int], most: int) -> Sam
             [int(size) for size in np.unique(np.geomspace(_FEWEST_SAMPLED, most, steps).round())]
             for steps in (_SIZES, _FINE_SIZES)
         )
+
+    def worth(size: float) -> float:
+        return sample_information(prior.points, prior.means, std_error=plan.error(size), waiting=plan.waiting)
+
     rows = [
         (
             size,
             plan.answers(size),
-            plan.error(size),
+            plan.error(size) if plan.kind == "pilot" else math.nan,
             plan.share(size),
-            value := prior.value(plan.share(size), plan.waiting),
+            value := worth(size),
             plan.cost(size),
             value - plan.cost(size),
             plan.power(size),
@@ -581,9 +613,11 @@ def _sampled(plan: _Plan, prior: _Prior, sizes: Sequence[int], most: int) -> Sam
         )
         for size in shown
     ]
-    net = [prior.value(plan.share(size), plan.waiting) - plan.cost(size) for size in tried]
-    best, limit = int(np.argmax(net)), prior.value(1.0, 1.0)
-    worth = net[best] > 0.0
+    net = [worth(size) - plan.cost(size) for size in tried]
+    best = int(np.argmax(net))
+    limit = float(prior.means.max(axis=1).mean() - prior.means.mean(axis=0).max())
+    limit = 0.0 if limit < _NOTHING * float(np.abs(prior.means).max()) else limit
+    pays = net[best] > 0.0
     return SampleInformation(
         kind=plan.kind,
         programme=plan.programme,
@@ -591,9 +625,9 @@ def _sampled(plan: _Plan, prior: _Prior, sizes: Sequence[int], most: int) -> Sam
         limit=limit,
         break_even=plan.break_even,
         size_for_power=math.ceil(plan.size_for_power) if math.isfinite(plan.size_for_power) else math.nan,
-        best_size=tried[best] if worth else 0,
-        best_value=net[best] + plan.cost(tried[best]) if worth else 0.0,
-        best_net_value=net[best] if worth else 0.0,
+        best_size=tried[best] if pays else 0,
+        best_value=net[best] + plan.cost(tried[best]) if pays else 0.0,
+        best_net_value=net[best] if pays else 0.0,
         decides=limit > 0.0,
         currency=plan.currency,
     )

@@ -322,12 +322,11 @@ def _names(case: Case) -> dict[str, str]:
 
 
 def _with_names(rows: pd.DataFrame, decision: BusinessCase | str) -> pd.DataFrame:
-    """Programmes by their names where there are several; empty for what all share."""
+    """Programmes by their names where there are several, empty for what all share; their ids in ``owner``."""
     named = {} if isinstance(decision, str) else _names(decision.case)
     several = len(named) > 1
-    return rows.assign(
-        programme=[named[name] if several and name != TOTAL else "" for name in rows["programme"].astype(str)]
-    )
+    owners = rows["programme"].astype(str)
+    return rows.assign(owner=owners, programme=[named[name] if several and name != TOTAL else "" for name in owners])
 
 
 # ------------------------------------------------------------------------------------------------------------- readings
@@ -453,7 +452,9 @@ def read_shares(found: Choice, *, language: Language) -> Sentences:
             share=language.percent(rows["share"].iloc[0], 0),
         )
     ]
-    if isinstance(found.decision, BusinessCase) and found.decision.case.correlations:
+    inputs = {f"{each['input']}.{each['owner']}".removesuffix(f".{TOTAL}") for each in rows.to_dict("records")}
+    tied = found.decision.case.correlations if isinstance(found.decision, BusinessCase) else ()
+    if any(set(each.inputs) <= inputs for each in tied):
         lines.append(language.text("nb.portfolio.correlated"))
     elif together > 0.02:
         lines.append(language.text("nb.portfolio.together", share=language.percent(together, 0)))

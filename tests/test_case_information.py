@@ -26,6 +26,7 @@ from cxroi.case.information import (
 )
 from cxroi.case.inputs import Inputs, draw_inputs
 from cxroi.case.portfolio import Coverage, Portfolio, choose, options_of
+from cxroi.case.programme import Correlation
 from cxroi.case.uncertainty import present_values
 from cxroi.errors import InputError
 from tests.decisions import APP, BOT, ONE, a_case, a_response
@@ -258,6 +259,24 @@ def test_before_a_choice_it_is_the_best_set_that_information_can_change(decision
         if programme:
             limit = a_pilot(few, programme, choice=chosen).limit
             assert limit == pytest.approx(nested, abs=4 * row["std_error"] + 0.02 * everything)
+
+
+def test_a_correlated_input_also_tells_of_what_it_does_not_move(decision: BusinessCase) -> None:
+    """Against means in 100 classes of the input: with correlated gains, one tells of the other programme too."""
+    pair = Correlation(inputs=("score_gain.one", "score_gain.app"), correlation=0.7, source="same team")
+    case = decision.case.model_copy(update={"correlations": (pair,)})
+    tied = replace(decision, case=case, inputs=draw_inputs(case, decision.response, seed=1, draws=DRAWS))
+    found = value_of_information(tied)
+    assert isinstance(found, Information)
+    values = present_values(case, tied.response, tied.inputs).npv
+    order = np.argsort(tied.inputs.luck["score_gain.one"], kind="stable").reshape(100, -1)
+    means = values[order].mean(axis=1)
+    classes = float((np.maximum(means, 0.0).mean(axis=0) - np.maximum(values.mean(axis=0), 0.0)).sum())
+    row = worth(found, "each", "one", "score_gain")
+    assert row["value"] == pytest.approx(classes, abs=4 * row["std_error"] + 0.01 * classes)
+    untied = value_of_information(decision)
+    assert isinstance(untied, Information)
+    assert row["value"] > worth(untied, "each", "one", "score_gain")["value"] + 4 * row["std_error"]
 
 
 # ---------------------------------------------------------------- what cannot be

@@ -238,76 +238,101 @@ def value_of_information(decision: BusinessCase, *, choice: Portfolio | None = N
 
     Notes
     -----
-    What an input means for an option is the option's net present value with all other inputs at their medians; for the linkage that is
-    one number a draw although it has many coefficients. The mean of net present value given that number is estimated as in
-    `partial_information`.
+    The mean of each option given an input is estimated as in `partial_information`. The linkage, which has many coefficients, stands there
+    as one number for each option: its net present value with all other inputs at their medians.
     """
     if decision.response.reason:
         return decision.response.reason
     case = decision.case
     found = present_values(case, decision.response, decision.inputs)
-    known = {name: _meaning(decision, name) for name in decision.inputs.luck}
-    rows = _rows(
-        TOGETHER, found.whole[:, None], {name: (at, each.whole[:, None]) for name, (at, each) in known.items()}
-    )
+    known = {name: _known(decision, name) for name in decision.inputs.luck}
+    together = {name: each.means(found.whole[:, None], each.found.whole[:, None]) for name, each in known.items()}
+    rows = _rows(TOGETHER, found.whole[:, None], together)
     if len(case.programmes) > 1:
-        rows += _rows(EACH, found.npv, {name: (at, each.npv) for name, (at, each) in known.items()})
+        rows += _rows(EACH, found.npv, {name: each.means(found.npv, each.found.npv) for name, each in known.items()})
     if choice is not None:
-        rows += _choice_rows(decision, choice, {name: at for name, (at, _) in known.items()})
+        values = _set_values(decision, choice)
+        rows += _choice_rows(values, {name: each.means(values, each.sets(choice)) for name, each in known.items()})
     frame = pd.DataFrame([(*row, case.currency) for row in rows], columns=list(COLUMNS))
     return Information(frame, max(float(found.whole.mean()), 0.0), case.currency, decision.draws)
 
 
-def _meaning(decision: BusinessCase, name: str) -> tuple[Places, PresentValues]:
-    """Values at a grid of an input's probabilities, all others at their medians, and the place of each draw on that grid."""
-    grid = _grid(decision, name)
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """One input on a grid of its probabilities, all others at their medians.
+
+    Attributes
+    ----------
+    held : BusinessCase
+        The case at the grid.
+    found : PresentValues
+        Its values there.
+    places : ndarray, shape (draws,)
+        Place of each draw on the grid.
+    points : ndarray, shape (places,), or None
+        What the input is, as the net present value of its own programme; None for the linkage, which is something else to each option.
+    tied : bool
+        Whether it is correlated with another input, and so says something of options that it does not move.
+    """
+
+    held: BusinessCase
+    found: PresentValues
+    places: Places
+    points: Floats | None
+    tied: bool
+
+    def means(self, values: Floats, meaning: Floats) -> Floats:
+        """Mean of each option given the input, shape (draws, options); ``meaning`` are the options' values on the grid."""
+        means = np.array(np.broadcast_to(values.mean(axis=0), values.shape))
+        moved = np.ptp(meaning, axis=0) > 0.0
+        for at in np.flatnonzero(moved | self.tied):
+            own = meaning[:, at] if moved[at] else self.found.whole
+            points = own if self.points is None else self.points
+            means[:, at] = _mean_by_place(values[:, at], self.places, points)[self.places]
+        return means
+
+    def sets(self, choice: Portfolio) -> Floats:
+        """Values of the sets that a choice compared, on the grid."""
+        return _set_values(self.held, choice)
+
+
+def _known(decision: BusinessCase, name: str) -> _Known:
+    """An input on its grid."""
+    steps = len(decision.response.baseline) if name == "linkage" else _STEPS
+    grid = Inputs({name: (np.arange(steps) + 0.5) / steps}, steps)
     found = present_values(decision.case, decision.response, grid)
-    return np.minimum((decision.inputs.luck[name] * grid.draws).astype(np.int64), grid.draws - 1), found
+    places = np.minimum((decision.inputs.luck[name] * steps).astype(np.int64), steps - 1)
+    points = None if name == "linkage" else found.npv[:, found.ids.index(owner_of(name)[0])]
+    tied = any(name in each.inputs for each in decision.case.correlations)
+    return _Known(replace(decision, inputs=grid, draws=steps), found, places, points, tied)
 
 
-def _rows(decided: str, npv: Floats, known: Mapping[str, tuple[Places, Floats]]) -> list[Row]:
-    """Worth of everything and of each input where each column of ``npv`` is taken or left by itself."""
+def _rows(decided: str, npv: Floats, known: Mapping[str, Floats]) -> list[Row]:
+    """Worth of everything and of each input where each column of ``npv`` is taken or left by itself; ``known`` are its means."""
     everything = _taken_or_left(npv, npv)
-    rows = []
-    for name, (places, meaning) in known.items():
-        means = np.broadcast_to(npv.mean(axis=0), npv.shape).copy()
-        for at in np.flatnonzero(np.ptp(meaning, axis=0) > 0.0):
-            means[:, at] = _mean_by_place(npv[:, at], places, meaning[:, at])[places]
-        worth = _taken_or_left(npv, means)
-        share = worth.value / everything.value if everything.value else 0.0
-        rows.append((decided, *owner_of(name), worth.value, worth.std_error, share))
-    rows.sort(key=lambda row: -row[3])
-    return [(decided, TOTAL, EVERYTHING, everything.value, everything.std_error, 1.0), *rows]
+    return _ranked(decided, everything, {name: _taken_or_left(npv, means) for name, means in known.items()})
 
 
-def _choice_rows(decision: BusinessCase, choice: Portfolio, known: Mapping[str, Places]) -> list[Row]:
-    """Worth of everything and of each input where the best of the compared sets is chosen."""
-    values = _set_values(decision, choice)
+def _choice_rows(values: Floats, known: Mapping[str, Floats]) -> list[Row]:
+    """Worth of everything and of each input where the best column of ``values`` is chosen."""
     everything = perfect_information(values)
-    rows = []
-    for name, places in known.items():
-        held = replace(decision, inputs=_grid(decision, name))
-        meaning = _set_values(held, choice)
-        means = np.broadcast_to(values.mean(axis=0), values.shape).copy()
-        for at in np.flatnonzero(np.ptp(meaning, axis=0) > 0.0):
-            means[:, at] = _mean_by_place(values[:, at], places, meaning[:, at])[places]
-        worth = _worth(values, means)
-        share = worth.value / everything.value if everything.value else 0.0
-        rows.append((CHOICE, *owner_of(name), worth.value, worth.std_error, share))
+    return _ranked(CHOICE, everything, {name: _worth(values, means) for name, means in known.items()})
+
+
+def _ranked(decided: str, everything: Worth, known: Mapping[str, Worth]) -> list[Row]:
+    """Rows of everything and of each input, the most valuable first."""
+    rows = [
+        (decided, *owner_of(name), *worth, worth.value / everything.value if everything.value else 0.0)
+        for name, worth in known.items()
+    ]
     rows.sort(key=lambda row: -row[3])
-    return [(CHOICE, TOTAL, EVERYTHING, everything.value, everything.std_error, 1.0), *rows]
+    return [(decided, TOTAL, EVERYTHING, *everything, 1.0), *rows]
 
 
 def _set_values(decision: BusinessCase, choice: Portfolio) -> Floats:
     """Net present value of each set that was compared, shape (draws, sets)."""
     coverage = Coverage(options_of(decision, shared=choice.shared))
     return np.stack([coverage.npv(chosen) for chosen in choice.compared], axis=1)
-
-
-def _grid(decision: BusinessCase, name: str) -> Inputs:
-    """Probabilities of one input on a grid, all others at their medians."""
-    steps = len(decision.response.baseline) if name == "linkage" else _STEPS
-    return Inputs({name: (np.arange(steps) + 0.5) / steps}, steps)
 
 
 def _mean_by_place(values: Floats, places: Places, meaning: Floats) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,11 +20,13 @@ from cxroi.case.information import (
     partial_information,
     perfect_information,
     pilot,
-    shrunk,
+    sample_information,
     unit_normal_loss,
     value_of_information,
 )
 from cxroi.case.inputs import Inputs, draw_inputs
+from cxroi.case.portfolio import Coverage, Portfolio, choose, options_of
+from cxroi.case.programme import Correlation
 from cxroi.case.uncertainty import present_values
 from cxroi.errors import InputError
 from tests.decisions import APP, BOT, ONE, a_case, a_response
@@ -54,8 +57,8 @@ def worth(found: Information, decided: str, programme: str, name: str) -> pd.Ser
     return kept.iloc[0]
 
 
-def a_pilot(decision: BusinessCase, programme: str = "one", **terms: float) -> SampleInformation:
-    result = pilot(decision, programme, **({"answer_std": 2.0, "response_rate": 0.3} | terms))  # type: ignore[arg-type]
+def a_pilot(decision: BusinessCase, programme: str = "one", **terms: Any) -> SampleInformation:
+    result = pilot(decision, programme, **({"answer_std": 2.0, "response_rate": 0.3} | terms))
     assert isinstance(result, SampleInformation), result
     return result
 
@@ -83,11 +86,14 @@ def test_knowing_one_normal_part_is_worth_the_loss_of_that_part(mean: float) -> 
     assert partial_information(values, np.ones(DRAWS)).value == 0.0
 
 
-def test_a_sample_that_takes_all_variance_is_knowing_exactly() -> None:
-    draws = np.random.default_rng(3).gamma(2.0, size=1_000)
-    assert shrunk(draws, 1.0) == pytest.approx(draws, rel=1e-12)
-    assert np.ptp(shrunk(draws, 0.0)) == 0.0
-    assert shrunk(draws, 0.25).var() == pytest.approx(0.25 * draws.var(), rel=1e-12)
+def test_measuring_a_normal_value_is_worth_its_closed_form() -> None:
+    """Bayes with known variances: the mean after a result with error e is spread with the variance of the prior times s²/(s² + e²)."""
+    points = 0.3 + 0.2 * stats.norm.ppf((np.arange(400) + 0.5) / 400)
+    means = np.stack([-25.0 + 100.0 * points, np.zeros(400)], axis=1)
+    for error in (1.0, 0.4, 0.1, 0.05):
+        exact = unit_normal_loss(5.0, 100.0 * 0.2 * math.sqrt(0.04 / (0.04 + error**2)))
+        assert sample_information(points, means, std_error=error) == pytest.approx(exact, rel=0.01, abs=0.005)
+    assert sample_information(points, means, std_error=1e-9) == pytest.approx(unit_normal_loss(5.0, 20.0), rel=0.01)
 
 
 # ---------------------------------------------------------------- a case
@@ -138,23 +144,6 @@ def test_one_hundred_thousand_draws_take_a_moment(decision: BusinessCase) -> Non
 
 
 # ---------------------------------------------------------------- pilots
-
-
-def test_a_pilot_on_a_normal_gain_is_worth_its_closed_form() -> None:
-    """Bayes with known variances: the mean after n answers an arm has the variance of the prior times s²/(s² + 2σ²/n)."""
-    rng = np.random.default_rng(4)
-    gain = rng.normal(0.3, 0.2, 400_000)
-    npv = -30.0 + 100.0 * gain
-    for answers in (20, 200, 2_000):
-        error = 2.0 * math.sqrt(2.0 / answers)
-        share = 0.04 / (0.04 + error**2)
-        exact = unit_normal_loss(0.0, 100.0 * 0.2 * math.sqrt(share))
-        seen = gain + rng.normal(0.0, error, len(gain))
-        after = 0.3 + share * (seen - 0.3)  # conjugate mean of each simulated pilot
-        simulated = np.maximum(-30.0 + 100.0 * after, 0.0).mean() - max(npv.mean(), 0.0)
-        approximated = np.maximum(shrunk(npv, share), 0.0).mean() - max(npv.mean(), 0.0)
-        assert approximated == pytest.approx(exact, rel=0.02)
-        assert simulated == pytest.approx(exact, rel=0.02)
 
 
 def test_value_of_a_pilot_agrees_with_simulated_pilots_of_a_triangular_gain(decision: BusinessCase) -> None:
@@ -230,7 +219,10 @@ def test_waiting_costs_what_discounting_takes(decision: BusinessCase) -> None:
         float(present_values(decision.case, decision.response, decision.inputs).npv[:, 1].mean()),
     )
     done = max(mean, 0.0)
-    assert (waits + done) * 1.12 == pytest.approx(now.tidy()["value"].to_numpy() + done, rel=1e-9)
+    assert (waits + done) * 1.12 == pytest.approx(
+        now.tidy()["value"].to_numpy() + done,
+        rel=1e-3,  # the mean over evenly spaced points and that over draws
+    )
 
 
 def test_more_answers_narrow_the_linkage(decision: BusinessCase, found: Information) -> None:
@@ -241,6 +233,50 @@ def test_more_answers_narrow_the_linkage(decision: BusinessCase, found: Informat
     assert rows["value"].iloc[-1] == pytest.approx(result.limit, rel=1e-3)
     known = worth(found, "together", "total", "linkage")
     assert result.limit == pytest.approx(known["value"], abs=4 * known["std_error"] + 0.02 * known["value"])
+
+
+def test_before_a_choice_it_is_the_best_set_that_information_can_change(decision: BusinessCase) -> None:
+    """Nested simulation over all sets; customers whom both programmes reach make the value of a set bend in each gain."""
+    few = replace(
+        decision, inputs=Inputs({name: draws[:20_000] for name, draws in decision.inputs.luck.items()}, 20_000)
+    )
+    chosen = choose(few)
+    assert isinstance(chosen, Portfolio)
+    found = value_of_information(few, choice=chosen)
+    assert isinstance(found, Information)
+    everything = float(worth(found, "choice", "total", "everything")["value"])
+    luck = {name: draws[:2_000] for name, draws in decision.inputs.luck.items()}
+    for name in ("linkage", "score_gain.one", "score_gain.app"):
+        means = []
+        for probability in (np.arange(100) + 0.5) / 100:
+            held = replace(decision, inputs=Inputs(luck, 2_000).held({name: float(probability)}), draws=2_000)
+            coverage = Coverage(options_of(held))
+            means.append([coverage.npv(each).mean() for each in chosen.compared])
+        nested = float(np.max(means, axis=1).mean() - np.mean(means, axis=0).max())
+        what, _, programme = name.partition(".")
+        row = worth(found, "choice", programme or "total", what)
+        assert row["value"] == pytest.approx(nested, abs=4 * row["std_error"] + 0.02 * everything)
+        if programme:
+            limit = a_pilot(few, programme, choice=chosen).limit
+            assert limit == pytest.approx(nested, abs=4 * row["std_error"] + 0.02 * everything)
+
+
+def test_a_correlated_input_also_tells_of_what_it_does_not_move(decision: BusinessCase) -> None:
+    """Against means in 100 classes of the input: with correlated gains, one tells of the other programme too."""
+    pair = Correlation(inputs=("score_gain.one", "score_gain.app"), correlation=0.7, source="same team")
+    case = decision.case.model_copy(update={"correlations": (pair,)})
+    tied = replace(decision, case=case, inputs=draw_inputs(case, decision.response, seed=1, draws=DRAWS))
+    found = value_of_information(tied)
+    assert isinstance(found, Information)
+    values = present_values(case, tied.response, tied.inputs).npv
+    order = np.argsort(tied.inputs.luck["score_gain.one"], kind="stable").reshape(100, -1)
+    means = values[order].mean(axis=1)
+    classes = float((np.maximum(means, 0.0).mean(axis=0) - np.maximum(values.mean(axis=0), 0.0)).sum())
+    row = worth(found, "each", "one", "score_gain")
+    assert row["value"] == pytest.approx(classes, abs=4 * row["std_error"] + 0.01 * classes)
+    untied = value_of_information(decision)
+    assert isinstance(untied, Information)
+    assert row["value"] > worth(untied, "each", "one", "score_gain")["value"] + 4 * row["std_error"]
 
 
 # ---------------------------------------------------------------- what cannot be

@@ -174,7 +174,7 @@ def test_every_key_that_the_code_asks_for_is_in_the_catalogue(root: Path) -> Non
         (root / "cxroi" / "report" / f"{module}.py").read_text(encoding="utf-8")
         for module in (
             *("show", "readings", "views", "evidence_readings", "evidence_views"),
-            *("case_readings", "case_views"),
+            *("case_readings", "case_views", "portfolio"),
         )
     ]
     asked = set(re.findall(r'"(nb\.[a-z_]+(?:\.[a-z_]+)?)"', "\n".join(sources)))
@@ -409,8 +409,8 @@ def _run_here(cells: list[Cell], parameters: Mapping[str, object]) -> dict[str, 
 
 
 TRIED = {
-    "without_case": ("06_case",),
-    "without_terms": ("05_value", "06_case", "08_red_team", "10_customers", "11_growth", "12_loyalty"),
+    "without_case": ("06_case", "09_portfolio"),
+    "without_terms": ("05_value", "06_case", "08_red_team", "09_portfolio", "10_customers", "11_growth", "12_loyalty"),
     "without_surveys": NAMES,
     "perfect_score": (
         "03_retention",
@@ -419,6 +419,7 @@ TRIED = {
         "06_case",
         "07_evidence",
         "08_red_team",
+        "09_portfolio",
         "10_customers",
     ),
     "tiny": NAMES,
@@ -553,7 +554,7 @@ def test_every_notebook_runs_on_the_sample_through_the_runner(
     )
     assert {each.notebook: each.message for each in done if each.status == "failed"} == {}
     figures = [figure for name in NAMES for figure in figures_of(tmp_path / f"{name}.ipynb")]
-    assert len(figures) == 34
+    assert len(figures) == 38
     assert all(len(figure["metadata"]["image/svg+xml"]["alt"]) > 40 for figure in figures)
     for name in NAMES:
         page = (tmp_path / f"{name}.html").read_text(encoding="utf-8")

@@ -4,15 +4,14 @@ Values are draws of net present value, a column for each thing that can be decid
 knowing more.
 
 *Sources*: Raiffa & Schlaifer (1961), Applied Statistical Decision Theory, ch. 4–5; Strong, Oakley & Brennan (2014), Medical Decision Making
-34:311 (one input by regression on the draws); Jalal & Alarid-Escudero (2018), Medical Decision Making 38:174 (a sample, normal
-approximation).
+34:311 (one input by regression on the draws).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import interpolate, special
 
 from cxroi.case.inputs import Inputs
+from cxroi.case.portfolio import Coverage, Portfolio, options_of
 from cxroi.case.ranges import gain_at
 from cxroi.case.uncertainty import TOTAL, PresentValues, owner_of, present_values
 from cxroi.errors import InputError
@@ -34,14 +34,20 @@ Row = tuple[str, str, str, float, float, float]
 
 COLUMNS = ("decided", "programme", "input", "value", "std_error", "share", "unit")
 SAMPLE_COLUMNS = ("size", "answers", "std_error", "share_known", "value", "cost", "net_value", "power", "unit")
-TOGETHER, EACH = "together", "each"
+TOGETHER, EACH, CHOICE = "together", "each", "choice"
 EVERYTHING = "everything"
 
 _PIECES = 5
 _STEPS = 1_024
 _DEGREE = 3
-_SIZES, _FINE_SIZES = 24, 400
+_SIZES, _FINE_SIZES = 24, 120
+_RESULTS, _FURTHEST = (
+    257,
+    4.0,
+)  # results of a measurement that are looked at, as far as so many standard errors beyond the range
+_PROBABILITIES = (np.arange(200) + 0.5) / 200
 _FEWEST_SAMPLED = 20
+_NOTHING = 1e-9  # of the largest value: what rounding leaves
 _SURE, _POWERED = float(special.ndtri(0.975)), float(special.ndtri(0.8))
 
 
@@ -94,13 +100,42 @@ def conditional_mean(values: Floats, known: Floats) -> Floats:
     return np.concatenate(parts, axis=1)
 
 
-def shrunk(known: Floats, share: float) -> Floats:
-    """Means of an input that a sample may lead to, when it takes away ``share`` of the input's variance.
+def sample_information(points: Floats, means: Floats, *, std_error: float, waiting: float = 1.0) -> float:
+    """Expected value of measuring an input with a normal error before deciding (EVSI).
 
-    Each draw is pulled to the mean by √share: exact where the input is normal.
+    Parameters
+    ----------
+    points : ndarray, shape (points,)
+        Values of the input that are equally likely: its quantiles at evenly spaced probabilities.
+    means : ndarray, shape (points, options)
+        Mean net present value of each option at each of them.
+    std_error : float
+        Of the measurement, in the unit of the points.
+    waiting : float
+        What comes after the measurement is multiplied by this.
+
+    Notes
+    -----
+    For 257 results of the measurement over the whole range that can be seen, Bayes' rule gives the probability of each point and with it
+    the mean of each option, of which the best is taken; results count as likely as the points make them.
+
+    Examples
+    --------
+    >>> points = np.array([-1.0, 1.0])
+    >>> round(sample_information(points, np.stack([points, np.zeros(2)], axis=1), std_error=0.1), 3)  # as good as knowing
+    0.5
     """
-    mean = known.mean(axis=0)
-    return np.asarray(mean + math.sqrt(share) * (known - mean))
+    now = float(means.mean(axis=0).max())
+    results = np.linspace(points.min() - _FURTHEST * std_error, points.max() + _FURTHEST * std_error, _RESULTS)
+    if results[1] - results[0] > std_error:  # nothing is left to tell apart
+        return waiting * float(means.max(axis=1).mean()) - now
+    logs = -0.5 * ((results[:, None] - points) / std_error) ** 2
+    highest = logs.max(axis=1, keepdims=True)
+    likely = np.exp(logs - highest)
+    density = np.exp(highest[:, 0]) * likely.sum(axis=1)
+    after = (likely @ means) / likely.sum(axis=1, keepdims=True)
+    value = waiting * float(after.max(axis=1) @ density / density.sum()) - now
+    return 0.0 if abs(value) < _NOTHING * float(np.abs(means).max()) else value
 
 
 def unit_normal_loss(mean: float, std: float) -> float:
@@ -149,7 +184,8 @@ class Information:
     ----------
     rows : DataFrame
         ``decided, programme, input, value, std_error, share, unit``, the most valuable first within a way of deciding. ``decided`` is
-        ``together`` (all programmes with a route, or none) or ``each`` (every programme by itself, cost plays too). ``input`` is
+        ``together`` (all programmes with a route, or none), ``each`` (every programme by itself, cost plays too) or ``choice`` (the
+        best set of programmes under a budget). ``input`` is
         ``everything`` (EVPI) or a named input (EVPPI); ``share`` is its part of the former. Values of single inputs do not add up.
     npv : float
         Mean net present value of what is done without knowing more (together), in currency; 0 where that is nothing.
@@ -186,12 +222,14 @@ class Information:
         return pd.DataFrame([row])
 
 
-def value_of_information(decision: BusinessCase) -> Information | str:
+def value_of_information(decision: BusinessCase, *, choice: Portfolio | None = None) -> Information | str:
     """What it is worth to know everything, or one input, before deciding on a case.
 
     Parameters
     ----------
     decision : BusinessCase
+    choice : Portfolio, optional
+        The choice of programmes that would be made: adds what it is worth to know before choosing among the sets that it compared.
 
     Returns
     -------
@@ -200,45 +238,101 @@ def value_of_information(decision: BusinessCase) -> Information | str:
 
     Notes
     -----
-    What an input means for an option is the option's net present value with all other inputs at their medians; for the linkage that is
-    one number a draw although it has many coefficients. The mean of net present value given that number is estimated as in
-    `partial_information`.
+    The mean of each option given an input is estimated as in `partial_information`. The linkage, which has many coefficients, stands there
+    as one number for each option: its net present value with all other inputs at their medians.
     """
     if decision.response.reason:
         return decision.response.reason
     case = decision.case
     found = present_values(case, decision.response, decision.inputs)
-    known = {name: _meaning(decision, name) for name in decision.inputs.luck}
-    rows = _rows(
-        TOGETHER, found.whole[:, None], {name: (at, each.whole[:, None]) for name, (at, each) in known.items()}
-    )
+    known = {name: _known(decision, name) for name in decision.inputs.luck}
+    together = {name: each.means(found.whole[:, None], each.found.whole[:, None]) for name, each in known.items()}
+    rows = _rows(TOGETHER, found.whole[:, None], together)
     if len(case.programmes) > 1:
-        rows += _rows(EACH, found.npv, {name: (at, each.npv) for name, (at, each) in known.items()})
+        rows += _rows(EACH, found.npv, {name: each.means(found.npv, each.found.npv) for name, each in known.items()})
+    if choice is not None:
+        values = _set_values(decision, choice)
+        rows += _choice_rows(values, {name: each.means(values, each.sets(choice)) for name, each in known.items()})
     frame = pd.DataFrame([(*row, case.currency) for row in rows], columns=list(COLUMNS))
     return Information(frame, max(float(found.whole.mean()), 0.0), case.currency, decision.draws)
 
 
-def _meaning(decision: BusinessCase, name: str) -> tuple[Places, PresentValues]:
-    """Values at a grid of an input's probabilities, all others at their medians, and the place of each draw on that grid."""
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """One input on a grid of its probabilities, all others at their medians.
+
+    Attributes
+    ----------
+    held : BusinessCase
+        The case at the grid.
+    found : PresentValues
+        Its values there.
+    places : ndarray, shape (draws,)
+        Place of each draw on the grid.
+    points : ndarray, shape (places,), or None
+        What the input is, as the net present value of its own programme; None for the linkage, which is something else to each option.
+    tied : bool
+        Whether it is correlated with another input, and so says something of options that it does not move.
+    """
+
+    held: BusinessCase
+    found: PresentValues
+    places: Places
+    points: Floats | None
+    tied: bool
+
+    def means(self, values: Floats, meaning: Floats) -> Floats:
+        """Mean of each option given the input, shape (draws, options); ``meaning`` are the options' values on the grid."""
+        means = np.array(np.broadcast_to(values.mean(axis=0), values.shape))
+        moved = np.ptp(meaning, axis=0) > 0.0
+        for at in np.flatnonzero(moved | self.tied):
+            own = meaning[:, at] if moved[at] else self.found.whole
+            points = own if self.points is None else self.points
+            means[:, at] = _mean_by_place(values[:, at], self.places, points)[self.places]
+        return means
+
+    def sets(self, choice: Portfolio) -> Floats:
+        """Values of the sets that a choice compared, on the grid."""
+        return _set_values(self.held, choice)
+
+
+def _known(decision: BusinessCase, name: str) -> _Known:
+    """An input on its grid."""
     steps = len(decision.response.baseline) if name == "linkage" else _STEPS
-    grid = (np.arange(steps) + 0.5) / steps
-    found = present_values(decision.case, decision.response, Inputs({name: grid}, steps))
-    return np.minimum((decision.inputs.luck[name] * steps).astype(np.int64), steps - 1), found
+    grid = Inputs({name: (np.arange(steps) + 0.5) / steps}, steps)
+    found = present_values(decision.case, decision.response, grid)
+    places = np.minimum((decision.inputs.luck[name] * steps).astype(np.int64), steps - 1)
+    points = None if name == "linkage" else found.npv[:, found.ids.index(owner_of(name)[0])]
+    tied = any(name in each.inputs for each in decision.case.correlations)
+    return _Known(replace(decision, inputs=grid, draws=steps), found, places, points, tied)
 
 
-def _rows(decided: str, npv: Floats, known: Mapping[str, tuple[Places, Floats]]) -> list[Row]:
-    """Worth of everything and of each input where each column of ``npv`` is taken or left by itself."""
+def _rows(decided: str, npv: Floats, known: Mapping[str, Floats]) -> list[Row]:
+    """Worth of everything and of each input where each column of ``npv`` is taken or left by itself; ``known`` are its means."""
     everything = _taken_or_left(npv, npv)
-    rows = []
-    for name, (places, meaning) in known.items():
-        means = np.broadcast_to(npv.mean(axis=0), npv.shape).copy()
-        for at in np.flatnonzero(np.ptp(meaning, axis=0) > 0.0):
-            means[:, at] = _mean_by_place(npv[:, at], places, meaning[:, at])[places]
-        worth = _taken_or_left(npv, means)
-        share = worth.value / everything.value if everything.value else 0.0
-        rows.append((decided, *owner_of(name), worth.value, worth.std_error, share))
+    return _ranked(decided, everything, {name: _taken_or_left(npv, means) for name, means in known.items()})
+
+
+def _choice_rows(values: Floats, known: Mapping[str, Floats]) -> list[Row]:
+    """Worth of everything and of each input where the best column of ``values`` is chosen."""
+    everything = perfect_information(values)
+    return _ranked(CHOICE, everything, {name: _worth(values, means) for name, means in known.items()})
+
+
+def _ranked(decided: str, everything: Worth, known: Mapping[str, Worth]) -> list[Row]:
+    """Rows of everything and of each input, the most valuable first."""
+    rows = [
+        (decided, *owner_of(name), *worth, worth.value / everything.value if everything.value else 0.0)
+        for name, worth in known.items()
+    ]
     rows.sort(key=lambda row: -row[3])
-    return [(decided, TOTAL, EVERYTHING, everything.value, everything.std_error, 1.0), *rows]
+    return [(decided, TOTAL, EVERYTHING, *everything, 1.0), *rows]
+
+
+def _set_values(decision: BusinessCase, choice: Portfolio) -> Floats:
+    """Net present value of each set that was compared, shape (draws, sets)."""
+    coverage = Coverage(options_of(decision, shared=choice.shared))
+    return np.stack([coverage.npv(chosen) for chosen in choice.compared], axis=1)
 
 
 def _mean_by_place(values: Floats, places: Places, meaning: Floats) -> Floats:
@@ -324,15 +418,17 @@ class SampleInformation:
 
 
 class _Prior(NamedTuple):
-    """What is known before a sample: net present value given the unknown, draw by draw, and its mean."""
+    """Equally likely values of what a sample measures, shape (points,), and the mean of each option there, shape (points, options)."""
 
+    points: Floats
     means: Floats
-    mean: float
 
-    def value(self, share: float, waiting: float) -> float:
-        """Expected value of a sample that takes away a share of the variance; ``waiting`` discounts what comes after it."""
-        then = waiting * np.maximum(shrunk(self.means, share), 0.0).mean()
-        return float(then) - max(self.mean, 0.0)
+
+def _prior(values: Floats, luck: Floats, points: Floats) -> _Prior:
+    """Means of the options by a spline in the points; ``luck`` are the probabilities at which the input was drawn."""
+    places = np.minimum((luck * len(points)).astype(np.int64), len(points) - 1)
+    means = [_mean_by_place(values[:, at], places, points) for at in range(values.shape[1])]
+    return _Prior(points, np.stack(means, axis=1))
 
 
 def pilot(
@@ -345,6 +441,7 @@ def pilot(
     cost_per_customer: float = 0.0,
     months: float = 0.0,
     sizes: Sequence[int] = (),
+    choice: Portfolio | None = None,
 ) -> SampleInformation | str:
     """Value and cost of a pilot by lot that measures a programme's gain in two arms before it is decided on.
 
@@ -363,6 +460,8 @@ def pilot(
         How long the decision waits; everything after it is discounted by as much, the horizon moving along.
     sizes : sequence of int, optional
         Customers an arm; by default from 20 to half of those whom the programme reaches.
+    choice : Portfolio, optional
+        The choice that the pilot may change; without it the programme is taken or left by itself.
 
     Returns
     -------
@@ -376,8 +475,8 @@ def pilot(
 
     Notes
     -----
-    The difference of the arms has the standard error answer_std·√(2/answers an arm). With the variance of the stated gain that gives the
-    share of it which the pilot takes away; the mean of net present value after the pilot is spread accordingly (normal approximation).
+    The difference of the arms is normal around the gain with the standard error answer_std·√(2/answers an arm). What each result of it
+    would leave of the stated gain follows from Bayes' rule; see `sample_information`.
     """
     known = {each.id: each for each in decision.case.programmes}
     if programme not in known:
@@ -416,7 +515,9 @@ def pilot(
         currency=decision.case.currency,
     )
     most = int(decision.response.customers * stated.reach / 2.0)
-    return _sampled(plan, _Prior(mean + slope * (gain - middle), mean), sizes, most)
+    values = np.stack([npv, np.zeros_like(npv)], axis=1) if choice is None else _set_values(decision, choice)
+    points = np.clip(gain_at(stated, _PROBABILITIES), -width, width)
+    return _sampled(plan, _prior(values, decision.inputs.luck[f"score_gain.{programme}"], points), sizes, most)
 
 
 def larger_survey(
@@ -427,6 +528,7 @@ def larger_survey(
     cost_per_answer: float = 0.0,
     months: float = 0.0,
     sizes: Sequence[int] = (),
+    choice: Portfolio | None = None,
 ) -> SampleInformation | str:
     """Value and cost of more answers, which narrow the linkage, before all programmes are decided on together.
 
@@ -441,6 +543,8 @@ def larger_survey(
         How long the decision waits.
     sizes : sequence of int, optional
         Further answers; by default from 20 to ten times those there are.
+    choice : Portfolio, optional
+        The choice that the answers may change; without it all programmes with a route are taken or left together.
 
     Returns
     -------
@@ -454,8 +558,9 @@ def larger_survey(
 
     Notes
     -----
-    The variance of the linkage is taken to fall as 1 over the number of answers. That is the most that more answers of the same kind can
-    do: what customers who never answer think, and what no answer records, stays as it is.
+    Further answers are taken to measure the value at median gains, with a variance that falls as 1 over their number and equals the
+    present one for as many as there are. That is the most that answers of the same kind can do: what customers who never answer think,
+    and what no answer records, stays as it is.
     """
     _refuse(answers_now >= 1, f"answers_now must be a number of answers from 1; got {answers_now!r}.")
     _refuse(min(fixed_cost, cost_per_answer, months) >= 0, "costs and months must not be below 0.")
@@ -464,15 +569,18 @@ def larger_survey(
     if "linkage" not in decision.inputs.luck:
         return "the linkage is not uncertain, so more answers have nothing to find out"
     case, inputs, kept = decision.case, decision.inputs, 1.0 - decision.case.tax_rate
-    whole = present_values(case, decision.response, inputs).whole
-    known = present_values(case, decision.response, Inputs({"linkage": inputs.luck["linkage"]}, inputs.draws)).whole
-    mean = float(whole.mean())
-    slope = float(np.cov(known, whole)[0, 1] / known.var(ddof=1)) if np.ptp(known) > 0.0 else 0.0
+    if choice is None:
+        whole = present_values(case, decision.response, inputs).whole
+        values = np.stack([whole, np.zeros_like(whole)], axis=1)
+    else:
+        values = _set_values(decision, choice)
+    points = present_values(case, decision.response, Inputs({"linkage": _PROBABILITIES}, len(_PROBABILITIES))).whole
+    spread = float(points.std())
     plan = _Plan(
         kind="survey",
         programme=TOTAL,
         answers=lambda size: size,
-        error=lambda _: math.nan,
+        error=lambda size: spread * math.sqrt(answers_now / size),
         share=lambda size: size / (answers_now + size),
         cost=lambda size: kept * (fixed_cost + cost_per_answer * size),
         power=lambda _: math.nan,
@@ -481,7 +589,7 @@ def larger_survey(
         size_for_power=math.nan,
         currency=case.currency,
     )
-    return _sampled(plan, _Prior(mean + slope * (known - known.mean()), mean), sizes, 10 * answers_now)
+    return _sampled(plan, _prior(values, inputs.luck["linkage"], points), sizes, 10 * answers_now)
 
 
 class _Plan(NamedTuple):
@@ -512,13 +620,17 @@ def _sampled(plan: _Plan, prior: _Prior, sizes: Sequence[int], most: int) -> Sam
             [int(size) for size in np.unique(np.geomspace(_FEWEST_SAMPLED, most, steps).round())]
             for steps in (_SIZES, _FINE_SIZES)
         )
+
+    def worth(size: float) -> float:
+        return sample_information(prior.points, prior.means, std_error=plan.error(size), waiting=plan.waiting)
+
     rows = [
         (
             size,
             plan.answers(size),
-            plan.error(size),
+            plan.error(size) if plan.kind == "pilot" else math.nan,
             plan.share(size),
-            value := prior.value(plan.share(size), plan.waiting),
+            value := worth(size),
             plan.cost(size),
             value - plan.cost(size),
             plan.power(size),
@@ -526,20 +638,22 @@ def _sampled(plan: _Plan, prior: _Prior, sizes: Sequence[int], most: int) -> Sam
         )
         for size in shown
     ]
-    net = [prior.value(plan.share(size), plan.waiting) - plan.cost(size) for size in tried]
+    net = [worth(size) - plan.cost(size) for size in tried]
     best = int(np.argmax(net))
-    worth = net[best] > 0.0
+    limit = float(prior.means.max(axis=1).mean() - prior.means.mean(axis=0).max())
+    limit = 0.0 if limit < _NOTHING * float(np.abs(prior.means).max()) else limit
+    pays = net[best] > 0.0
     return SampleInformation(
         kind=plan.kind,
         programme=plan.programme,
         rows=pd.DataFrame(rows, columns=list(SAMPLE_COLUMNS)),
-        limit=prior.value(1.0, 1.0),
+        limit=limit,
         break_even=plan.break_even,
         size_for_power=math.ceil(plan.size_for_power) if math.isfinite(plan.size_for_power) else math.nan,
-        best_size=tried[best] if worth else 0,
-        best_value=net[best] + plan.cost(tried[best]) if worth else 0.0,
-        best_net_value=net[best] if worth else 0.0,
-        decides=bool(prior.means.min() < 0.0 < prior.means.max()),
+        best_size=tried[best] if pays else 0,
+        best_value=net[best] + plan.cost(tried[best]) if pays else 0.0,
+        best_net_value=net[best] if pays else 0.0,
+        decides=limit > 0.0,
         currency=plan.currency,
     )
 

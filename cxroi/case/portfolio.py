@@ -59,6 +59,7 @@ _QUANTILES = (0.05, 0.5, 0.95)
 _FEWEST_DRAWS, _VALUES = 2_000, 3_000_000
 _BUDGETS = 40
 _ROUNDS = 15
+_MOST_COMPARED = 32
 _MOST_CUTS = 2_000
 _EXACT, _NEARLY = 1e-9, 1e-3
 
@@ -338,6 +339,8 @@ class Portfolio:
         Share of the draws in which the choice spends more than the budget in all; 0 without one.
     shared : float
         What a customer reached by several programmes loses of the smaller gains.
+    compared : tuple of ndarray of bool, shape (programmes,)
+        The choice, then other sets within the limits that are best in some draw, the most frequent first; at most 32.
     """
 
     programmes: pd.DataFrame
@@ -351,6 +354,7 @@ class Portfolio:
     p_over_budget: float
     shared: float
     currency: str
+    compared: tuple[Flags, ...]
 
     def __repr__(self) -> str:
         return str(self.programmes.to_string(index=False))
@@ -515,6 +519,7 @@ def chosen_from(options: Options, limits: Limits, currency: str) -> Portfolio:
         p_over_budget=float((options.spent[:, best].sum(axis=1) > limits.total * (1.0 + 1e-9)).mean()),
         shared=options.shared,
         currency=currency,
+        compared=looked.often_best(),
     )
 
 
@@ -538,6 +543,12 @@ class _Looked:
                 top[better], place[better] = npv[better], at
         self.chance = np.stack(self._sets)[place].mean(axis=0)
         self.p_set = float((place == 0).mean())
+        self._times = np.bincount(place, minlength=len(self._sets))
+
+    def often_best(self) -> tuple[Flags, ...]:
+        """The choice, then the other sets that are best in some draw, the most frequent first."""
+        ranked = sorted(range(1, len(self._sets)), key=lambda at: -int(self._times[at]))
+        return (self._best, *(self._sets[at] for at in ranked[: _MOST_COMPARED - 1] if self._times[at]))
 
     def rows(self, currency: str) -> pd.DataFrame:
         """Those that no other one beats, by budget or by risk."""

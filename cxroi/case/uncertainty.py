@@ -410,7 +410,8 @@ def stress_tests(
     ----------
     decision : BusinessCase
     survival : ShockSurvival, optional
-        What of the retention benefit survives each shock, as estimated from the data; in place of ``lost_retention``.
+        What of the retention benefit survives each shock, as estimated from the data; a shock named as one of ``lost_retention`` takes
+        its place.
     lost_retention : mapping of str to float, optional
         Share of the retention benefit that is lost by name of shock; by default half of it under a price shock and under a convenience
         shock, as a convention.
@@ -457,8 +458,7 @@ def _stresses(
         )
         words = f"the gain starts {STRESS_DELAY_MONTHS} months later, costs run as stated"
         yield _Stress("half a year late", words, "convention", late, response)
-        lost, basis = _lost_shares(survival, lost_retention)
-        for name, share in lost.items():
+        for name, (share, basis) in _lost_shares(survival, lost_retention).items():
             words = f"{share:.0%} of the retention benefit lost"
             kept = replace(response, through_retention=(1.0 - share) * response.through_retention)
             yield _Stress(name, words, basis, case, kept)
@@ -474,16 +474,18 @@ def _stresses(
 
 def _lost_shares(
     survival: ShockSurvival | None, lost_retention: Mapping[str, float] | None
-) -> tuple[dict[str, float], str]:
-    """Share of the retention benefit lost by shock, and where it is from."""
+) -> dict[str, tuple[float, str]]:
+    """Share of the retention benefit lost by shock, and where it is from; what the data say takes the place of a convention."""
+    if lost_retention is not None:
+        found = {name: (share, "case") for name, share in lost_retention.items()}
+    else:
+        found = dict.fromkeys(("price shock", "convenience shock"), (STRESS_RETENTION, "convention"))
     if survival is None:
-        stated = lost_retention or {"price shock": STRESS_RETENTION, "convenience shock": STRESS_RETENTION}
-        return dict(stated), "convention" if lost_retention is None else "case"
+        return found
     rows = survival.tidy()
     rows = rows[(rows["type"] == "all") & (rows["shock"] != "as now") & rows["surviving"].notna()]
-    return {
-        str(shock): 1.0 - float(kept) for shock, kept in zip(rows["shock"], rows["surviving"], strict=True)
-    }, "estimate"
+    told = {str(one["shock"]): (1.0 - float(one["surviving"]), "estimate") for one in rows.to_dict("records")}
+    return found | told
 
 
 def _each(case: Case, change: Callable[[Programme], dict[str, object]]) -> Case:

@@ -35,6 +35,7 @@ from cxroi.plots.evidence import CHOICES, confounders, segments, specification_c
 from cxroi.plots.growth import acquisition, earned_growth, referral_cells, referral_rates
 from cxroi.plots.loyalty import cost_to_serve, forgiveness, loyalty_types, shock_survival
 from cxroi.plots.outcomes import effects, linkage
+from cxroi.plots.portfolio import frontier, information, sample_sizes, variance_shares
 from cxroi.plots.runs import before_after, over_runs
 from cxroi.plots.scores import score_distribution, scores_by_period
 from cxroi.plots.tables import accounting
@@ -74,11 +75,14 @@ __all__ = [
     "earned_growth",
     "effects",
     "forgiveness",
+    "frontier",
+    "information",
     "linkage",
     "loyalty_types",
     "over_runs",
     "referral_cells",
     "referral_rates",
+    "sample_sizes",
     "scenarios",
     "score_distribution",
     "scores_by_period",
@@ -95,4 +99,5 @@ __all__ = [
     "tracking",
     "value_by_band",
     "value_path",
+    "variance_shares",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -119,7 +119,7 @@ def tornado(frame: pd.DataFrame, *, language: Language = ENGLISH, title: str = "
     rows = frame.iloc[:12][::-1]
     with canvas(title, height=1.3 + 0.52 * max(len(rows), 1)) as axes:
         refuse_empty(rows)
-        rows = rows.assign(programme=_told_apart(rows["programme"]))
+        rows = rows.assign(programme=_told_apart(rows["programme"]), kind=rows.get("kind", "uncertain"))
         place = np.arange(len(rows))
         middle = float(rows["npv_median"].iloc[0]) if len(rows) else 0.0
         told = []
@@ -139,7 +139,7 @@ def tornado(frame: pd.DataFrame, *, language: Language = ENGLISH, title: str = "
                     bbox=PAPER,
                 )
             told.append(
-                f"{_input(str(each.input), str(each.programme), language)}: "
+                f"{' '.join(_bar_name(each, language).split())}: "
                 + language.interval(
                     min(each.npv_low, each.npv_high), max(each.npv_low, each.npv_high), *money_kind(language)
                 )
@@ -157,7 +157,7 @@ def tornado(frame: pd.DataFrame, *, language: Language = ENGLISH, title: str = "
             color=SOFT,
         )
         inputs = [
-            f"{_input(str(each.input), str(each.programme), language)}\n"
+            f"{_bar_name(each, language)}\n"
             f"{_tornado_value(float(each.value_low), str(each.unit), language)} → "
             f"{_tornado_value(float(each.value_high), str(each.unit), language)}"
             for each in records(rows)
@@ -217,10 +217,11 @@ def scenarios(
         return described(axes, language.text("plots.alt.scenarios", parts="; ".join(parts[::-1])))
 
 
-def _input(name: str, programme: str, language: Language) -> str:
+def input_name(name: str, programme: str, language: Language) -> str:
+    """What an input is called, with its programme where that is named, on as many lines as it needs."""
     slug = re.sub(r"\W+", "_", name.lower()).strip("_")
     words = language.find(f"plots.input.{slug}") or plain(name)
-    return words if not programme else "\n".join(textwrap.wrap(f"{words}: {plain(programme)}", 30))
+    return "\n".join(textwrap.wrap(f"{words}: {plain(programme)}" if programme else words, 30))
 
 
 def _told_apart(programme: pd.Series[str]) -> pd.Series[str]:
@@ -229,9 +230,17 @@ def _told_apart(programme: pd.Series[str]) -> pd.Series[str]:
     return programme.where((programme != "total") & (len(names) > 1), "")
 
 
+def _bar_name(each: Any, language: Language) -> str:
+    """Name of an input; a conventional step says that it is one."""
+    words = input_name(str(each.input), str(each.programme), language)
+    return words if each.kind == "uncertain" else f"{words} {language.text('plots.convention')}"
+
+
 def _tornado_value(value: float, unit: str, language: Language) -> str:
     if unit == "points":
         return language.points(value, 2)
+    if unit == "per_year":
+        return language.percent(value, 0)
     return money_format(language)(value) if unit == language.currency else language.number(value, 2)
 
 

@@ -128,6 +128,40 @@ class CaseParameters(Parameters):
     draws: int = _field(10_000, "simulated futures", "count", ge=100, le=1_000_000)
 
 
+class PortfolioParameters(CaseParameters):
+    """Parameters of ``09_portfolio``."""
+
+    budget: float = _field(NOT_STATED, "what may be spent in all; -1: as the case states", "currency", ge=-1)
+    shared: float = _field(
+        1.0,
+        "what customers reached by several programmes lose of the smaller gains; 0: gains add up",
+        "share",
+        ge=0,
+        le=1,
+    )
+    pilot: str = _field("", "programme of the pilot; empty: where knowing the gain is worth most", "id")
+    pilot_cost: float = _field(
+        NOT_STATED, "what a pilot costs besides its customers; -1: not stated", "currency", ge=-1
+    )
+    pilot_cost_per_customer: float = _field(
+        NOT_STATED, "what a treated customer of a pilot costs; -1: not stated", "currency", ge=-1
+    )
+    pilot_months: int = _field(0, "how long a decision waits for a pilot", "months", ge=0, le=60)
+    answer_cost: float = _field(
+        NOT_STATED, "what one more answer of the survey costs; -1: not stated", "currency", ge=-1
+    )
+    price_rise: float = _field(
+        0.0, "stress test: what customers pay rises by this share; 0: not stated", "share", ge=-0.9, le=0.9
+    )
+
+    @field_validator("budget", "pilot_cost", "pilot_cost_per_customer", "answer_cost")
+    @classmethod
+    def _is_amount(cls, amount: float) -> float:
+        if amount < 0 and amount != NOT_STATED:
+            raise ValueError("must be an amount from 0, or -1 where it is not stated")
+        return amount
+
+
 MODELS: Mapping[str, type[Parameters]] = MappingProxyType(
     {
         "01_data": Parameters,
@@ -138,6 +172,7 @@ MODELS: Mapping[str, type[Parameters]] = MappingProxyType(
         "06_case": CaseParameters,
         "07_evidence": Parameters,
         "08_red_team": RedTeamParameters,
+        "09_portfolio": PortfolioParameters,
         "10_customers": ValueParameters,
         "11_growth": GrowthParameters,
         "12_loyalty": LoyaltyParameters,

@@ -11,7 +11,7 @@ from pathlib import Path
 from cxroi.case.programme import Case
 from cxroi.case.read import validate
 from cxroi.case.rules import Fault
-from cxroi.case.workbook.cells import Wrong, as_text, example, must, plain, read_value, shown
+from cxroi.case.workbook.cells import Wrong, as_code, as_text, example, must, plain, read_value, shown
 from cxroi.case.workbook.examples import example_lines
 from cxroi.case.workbook.grid import Broken, Cell, Grid, Value, Workbook, column_letters, open_workbook
 from cxroi.case.workbook.layout import CODES, SHEET_OF, SHEETS, Block, Field, Sheet
@@ -68,7 +68,7 @@ class Report:
 
     def _words(self, key: str, at: Place, facts: Mapping[str, str]) -> str:
         addressed = {"at": str(at)} if "{at}" in catalogue(self.code)[key] else {}
-        return Language(self.code).text(key, **addressed, **facts)
+        return Language(self.code).text(key, **addressed, **facts).strip()
 
 
 @dataclass(frozen=True)
@@ -409,7 +409,9 @@ def _programmes(lines: Iterable[Line]) -> dict[str, tuple[int, str]]:
     known: dict[str, tuple[int, str]] = {}
     for number, line in enumerate(lines):
         if "id" in line.values:
-            known.setdefault(plain(line.values["id"]), (number, line.values["id"]))
+            stated = line.values["id"]
+            for name in (stated, as_code(stated)):  # other lines may use the repaired code already
+                known.setdefault(plain(name), (number, stated))
     return known
 
 
@@ -423,7 +425,7 @@ def _resolved(found: Found, line: Line, known: Mapping[str, tuple[int, str]], re
                 values[each.key] = known[plain(stated)][0]
             elif known:
                 title = _quoted(SHEET_OF["programmes"].title(report.code))
-                codes = ", ".join(code for _, code in known.values())
+                codes = ", ".join(dict.fromkeys(code for _, code in known.values()))
                 report.fault("unknown_programme", line.places[each.key], got=shown(stated), sheet=title, known=codes)
     return Line(values, line.places)
 

@@ -82,6 +82,19 @@ class Found:
     columns: Mapping[str, int]
     end: int
 
+    @property
+    def complete(self) -> bool:
+        """Whether every heading is there that a line needs."""
+        return all(each.key in self.columns for each in self.block.fields if self.needs(each))
+
+    def needs(self, field: Field) -> bool:
+        """Whether a field's heading must be there: what must be filled in, programmes, and the rest of a range."""
+        name, _, part = field.key.partition(".")
+        of_range = part in ("low", "mode", "high") and any(
+            f"{name}.{each}" in self.columns for each in ("low", "mode", "high")
+        )
+        return field.needed or field.kind == "programme" or of_range
+
     def place(self, line: int, column: int) -> Place:
         """Cell of the file for a line and a heading's place."""
         row, column = (column, line) if self.block.down else (line, column)
@@ -106,6 +119,8 @@ def read_workbook(path: str | Path) -> WorkbookReading:
     if not found and not report.faults:
         report.fault("sheet_missing", _start(SHEET_OF["programmes"]), sheet=_quoted(SHEET_OF["programmes"].title(code)))
     lines = {name: [*_lines(each, report)] for name, each in found.items()}
+    found = {name: each for name, each in found.items() if each.complete}
+    lines = {name: lines[name] for name in found}
     known = _programmes(lines.get("programmes", ()))
     lines = {name: [_resolved(found[name], line, known, report) for line in each] for name, each in lines.items()}
     _check_together(found, lines, report)
@@ -257,7 +272,7 @@ def _check_headings(found: Found, unknown: Mapping[int, str], report: Report) ->
         else:
             report.notice("column_ignored", at, got=_quoted(value))
     for each in missing:
-        if each.needed:
+        if found.needs(each):
             at = found.place(found.heading, min(found.columns.values()))
             report.fault("columns_missing", at, sheet=_quoted(found.grid.name), label=_quoted(names[each.key]))
 

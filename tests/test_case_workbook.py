@@ -707,3 +707,22 @@ def test_template_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert cli.main(["template", str(tmp_path / "case.txt")]) == 2
     assert cli.main(["template", str(tmp_path / "other.yaml")]) == 2
     assert "add --case FILE" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- documents
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_document_says_what_the_sheets_say(code: Any, root: Path) -> None:
+    words = (root / "docs" / f"investment-case{'' if code == 'en' else '.vi'}.md").read_text(encoding="utf-8")
+    language = Language(code)
+    for name, block in BLOCKS.items():
+        assert f"# {language.text(f'workbook.title.{name}')}" in words
+        assert language.text(f"workbook.about.{name}") in words
+        for field in block.fields:
+            star = " *" if field.needed else ""
+            label, guidance = block.labels(code)[field.key], language.text(f"workbook.help.{name}.{field.message}")
+            assert f"| {label}{star} | {guidance} |" in words
+    for choices in ("evidence", "category", "benefit", "discipline"):
+        for choice in CHOICES[choices]:
+            assert f"- {choice_words(choices, choice, code)}: {choice_meaning(choices, choice, code)}" in words

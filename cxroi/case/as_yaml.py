@@ -7,9 +7,10 @@ from typing import Any
 
 import yaml
 
-from cxroi.case.programme import Case
+from cxroi.case.programme import Case, Programme
 
 ROUTE = ("reach", "ramp_months", "half_life_months")
+LISTS = ("drivers", "costs", "savings", "benefits")
 LARGEST_WHOLE = 1e15
 
 
@@ -38,21 +39,27 @@ def case_yaml(case: Case) -> str:
       name: A
       evidence: association
       score_gain: 0.3
+      reach: 1
+      ramp_months: 0
+      half_life_months: never
       costs:
       - category: training_consulting
         month: 0
         amount: 500000000
-      reach: 1
-      ramp_months: 0
-      half_life_months: never
     <BLANKLINE>
     """
     stated = case.model_dump(exclude_defaults=True, exclude_none=True)
     stated["programmes"] = [
-        each | {name: getattr(programme, name) for name in ROUTE if programme.has_route}
+        _in_order(each | {name: getattr(programme, name) for name in ROUTE if programme.has_route})
         for programme, each in zip(case.programmes, stated["programmes"], strict=True)
     ]
     return yaml.safe_dump(_short(stated), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _in_order(programme: Mapping[str, Any]) -> dict[str, Any]:
+    """What a programme states, in the order of the model, with its lists last."""
+    names = [name for name in Programme.model_fields if name in programme]
+    return {name: programme[name] for name in sorted(names, key=lambda name: name in LISTS)}
 
 
 def _short(value: Any) -> Any:

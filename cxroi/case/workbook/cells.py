@@ -36,7 +36,7 @@ CURRENCY_NAMES = {
 EXAMPLES = {
     "number": "0.3",
     "amount": "500000000",
-    "share": "40%",
+    "share": "20%",
     "whole": "6",
     "life": "24",
     "date": "2026-10-01",
@@ -105,10 +105,15 @@ def shown(value: Value) -> str:
     return f'"{text if len(text) <= 60 else text[:57] + "…"}"'
 
 
+def as_code(text: str) -> str:
+    """A text made fit to be the code of a programme; empty where nothing of it fits."""
+    return re.sub(r"[^\w-]+", "_", text).strip("_")[:64]
+
+
 def must(field: Field, code: Code) -> str:
     """What a field must hold, in words."""
     language, limits = Language(code), field.limits
-    kind = {"amount": "number", "programme": "code"}.get(field.kind, field.kind)
+    kind = "number" if field.kind == "amount" else field.kind
     if kind == "text":
         return language.text("case_rule.text", most=f"{limits.most or 10_000:.0f}")
     rule = language.text(f"case_rule.{kind}")
@@ -146,7 +151,7 @@ def _text(field: Field, value: Value, code: Code) -> str | tuple[str, ...] | Wro
     if field.kind == "codes":
         return tuple(part for each in re.split(r"[,;\n]", text) if (part := each.strip(BLANKS)))
     if field.kind == "code" and not CODE.fullmatch(text):
-        better = re.sub(r"[^\w-]+", "_", text).strip("_")[:64]
+        better = as_code(text)
         return _write(better, code) if better else Wrong(example(field, code))
     return text
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +24,7 @@ Cell = tuple[int, int]
 
 MOST_ROWS, MOST_COLUMNS = 10_000, 400
 MOST_BYTES = 100_000_000
+NO_WORKBOOK = "{name} must be an Excel workbook (.xlsx). Save it as one in Excel."
 OLD_OR_LOCKED = bytes.fromhex("d0cf11e0")
 BLANKS = " \t\r\n\u00a0\u2007\u202f\u200b\ufeff"
 
@@ -60,23 +63,25 @@ class Grid:
 class Workbook:
     """A file that is open: the names of its sheets, and each sheet when it is asked for."""
 
+    file: str
     names: tuple[str, ...]
     book: CalamineWorkbook
     parts: Mapping[str, bytes]
 
     def sheet(self, name: str) -> Grid:
         """One sheet; where something stands far outside any table, only the place of that."""
-        broken, far = _scan(self.parts.get(name, b""))
-        if far is not None:
-            return Grid(name, {}, (), far)
-        sheet = self.book.get_sheet_by_name(name)
-        cells: dict[Cell, Value | Broken] = {
-            (row, column): value
-            for row, line in enumerate(sheet.to_python(skip_empty_area=False))
-            for column, value in enumerate(line)
-            if not (isinstance(value, str) and not value.strip(BLANKS))
-        }
-        return Grid(name, cells | broken, tuple(sheet.merged_cell_ranges or ()))
+        with _readable(self.file):
+            broken, far = _scan(self.parts.get(name, b""))
+            if far is not None:
+                return Grid(name, {}, (), far)
+            sheet = self.book.get_sheet_by_name(name)
+            cells: dict[Cell, Value | Broken] = {
+                (row, column): value
+                for row, line in enumerate(sheet.to_python(skip_empty_area=False))
+                for column, value in enumerate(line)
+                if not (isinstance(value, str) and not value.strip(BLANKS))
+            }
+            return Grid(name, cells | broken, tuple(sheet.merged_cell_ranges or ()))
 
 
 def open_workbook(path: Path) -> Workbook:
@@ -93,7 +98,7 @@ def open_workbook(path: Path) -> Workbook:
         raise InvalidCase(f"{path.name} can't be read: {error.strerror}. Give the path of a case.xlsx.") from None
     if content.startswith(OLD_OR_LOCKED):
         raise InvalidCase(f"{path.name} must be an .xlsx workbook without a password. Save it so in Excel.")
-    try:
+    with _readable(path.name):
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
             if size > MOST_BYTES:
@@ -103,9 +108,20 @@ def open_workbook(path: Path) -> Workbook:
                 )
             parts = {name: archive.read(part) for name, part in _parts(archive)}
         book = CalamineWorkbook.from_path(str(path))
-        return Workbook(tuple(book.sheet_names), book, parts)
-    except (zipfile.BadZipFile, KeyError, ElementTree.ParseError, CalamineError, NotImplementedError, RuntimeError):
-        raise InvalidCase(f"{path.name} must be an Excel workbook (.xlsx). Save it as one in Excel.") from None
+        return Workbook(path.name, tuple(book.sheet_names), book, parts)
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Refuse a file that is no workbook, or a damaged one, in one sentence."""
+    try:
+        yield
+    except InvalidCase:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, LookupError, ValueError, OverflowError) as error:
+        raise InvalidCase(NO_WORKBOOK.format(name=name)) from error
+    except (ElementTree.ParseError, CalamineError, NotImplementedError, RuntimeError) as error:
+        raise InvalidCase(NO_WORKBOOK.format(name=name)) from error
 
 
 def _parts(archive: zipfile.ZipFile) -> Iterator[tuple[str, str]]:

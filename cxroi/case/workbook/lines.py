@@ -172,11 +172,19 @@ def _correlations(stated: Stated, lines: Sequence[Line]) -> None:
         stated.places[f"{path}.inputs"] = line.places["first"]
         stated.places.update({f"{path}.inputs[{at}]": line.places[each] for at, each in enumerate(("first", "second"))})
         entry: Values = {key: line.values[key] for key in ("correlation", "source") if key in line.values}
-        if {"first", "second"} <= set(line.values):
+        lacking = [name for name in ("first", "second") if lacks_programme(line, name)]
+        if not lacking and {"first", "second"} <= set(line.values):
             entry["inputs"] = [_joined(stated, line, name, f"{name}_programme") for name in ("first", "second")]
+        elif lacking:
+            stated.places[f"{path}.inputs"] = line.places[f"{lacking[0]}_programme"]
         found.append(entry)
     if lines:
         stated.places["correlations"] = lines[0].places["first"]
+
+
+def lacks_programme(line: Line, name: str) -> bool:
+    """Whether an uncertain assumption is named without the programme that it belongs to."""
+    return line.values.get(name) not in (None, "linkage") and f"{name}_programme" not in line.values
 
 
 def _sources(stated: Stated, lines: Sequence[Line]) -> None:

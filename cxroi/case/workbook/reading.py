@@ -11,11 +11,11 @@ from pathlib import Path
 from cxroi.case.programme import Case
 from cxroi.case.read import validate
 from cxroi.case.rules import Fault
-from cxroi.case.workbook.cells import Wrong, as_text, example, must, plain, read_value, shown
+from cxroi.case.workbook.cells import Wrong, as_code, as_text, example, must, plain, read_value, shown
 from cxroi.case.workbook.examples import example_lines
 from cxroi.case.workbook.grid import Broken, Cell, Grid, Value, Workbook, column_letters, open_workbook
 from cxroi.case.workbook.layout import CODES, SHEET_OF, SHEETS, Block, Field, Sheet
-from cxroi.case.workbook.lines import Line, Stated, Values, assemble
+from cxroi.case.workbook.lines import Line, Stated, Values, assemble, lacks_programme
 from cxroi.case.workbook.written import written_line
 from cxroi.errors import InvalidCase
 from cxroi.language import Code, Language, catalogue
@@ -68,7 +68,7 @@ class Report:
 
     def _words(self, key: str, at: Place, facts: Mapping[str, str]) -> str:
         addressed = {"at": str(at)} if "{at}" in catalogue(self.code)[key] else {}
-        return Language(self.code).text(key, **addressed, **facts)
+        return Language(self.code).text(key, **addressed, **facts).strip()
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,19 @@ class Found:
     heading: int
     columns: Mapping[str, int]
     end: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether every heading is there that a line needs."""
+        return all(each.key in self.columns for each in self.block.fields if self.needs(each))
+
+    def needs(self, field: Field) -> bool:
+        """Whether a field's heading must be there: what must be filled in, programmes, and the rest of a range."""
+        name, _, part = field.key.partition(".")
+        of_range = part in ("low", "mode", "high") and any(
+            f"{name}.{each}" in self.columns for each in ("low", "mode", "high")
+        )
+        return field.needed or field.kind == "programme" or of_range
 
     def place(self, line: int, column: int) -> Place:
         """Cell of the file for a line and a heading's place."""
@@ -106,12 +119,14 @@ def read_workbook(path: str | Path) -> WorkbookReading:
     if not found and not report.faults:
         report.fault("sheet_missing", _start(SHEET_OF["programmes"]), sheet=_quoted(SHEET_OF["programmes"].title(code)))
     lines = {name: [*_lines(each, report)] for name, each in found.items()}
+    found = {name: each for name, each in found.items() if each.complete}
+    lines = {name: lines[name] for name in found}
     known = _programmes(lines.get("programmes", ()))
     lines = {name: [_resolved(found[name], line, known, report) for line in each] for name, each in lines.items()}
     _check_together(found, lines, report)
     stated = assemble(lines)
     case, faults = validate(stated.raw)
-    _translate(faults, stated, report)
+    _translate(faults, stated, report, has_costs="costs" in found)
     if report.faults or case is None:
         words = [words for _, words in sorted(report.faults, key=lambda fault: fault[0])]
         raise InvalidCase("\n".join(dict.fromkeys(words or faults)))
@@ -257,7 +272,7 @@ def _check_headings(found: Found, unknown: Mapping[int, str], report: Report) ->
         else:
             report.notice("column_ignored", at, got=_quoted(value))
     for each in missing:
-        if each.needed:
+        if found.needs(each):
             at = found.place(found.heading, min(found.columns.values()))
             report.fault("columns_missing", at, sheet=_quoted(found.grid.name), label=_quoted(names[each.key]))
 
@@ -286,7 +301,7 @@ def _lines(found: Found, report: Report) -> Iterator[Line]:
         used = {each.key for each in found.block.fields if each.role == "data"} & set(typed)
         if beside & marks["example"]:
             if used and not _as_in_template(found.block, typed):
-                report.fault("example_changed", found.place(line, min(places) - (0 if found.block.down else 1)))
+                report.fault("example_changed", found.place(line, min(places) - 1))
             continue
         if used:
             yield _line(found, line, typed, merged, report)
@@ -409,7 +424,9 @@ def _programmes(lines: Iterable[Line]) -> dict[str, tuple[int, str]]:
     known: dict[str, tuple[int, str]] = {}
     for number, line in enumerate(lines):
         if "id" in line.values:
-            known.setdefault(plain(line.values["id"]), (number, line.values["id"]))
+            stated = line.values["id"]
+            for name in (stated, as_code(stated)):  # other lines may use the repaired code already
+                known.setdefault(plain(name), (number, stated))
     return known
 
 
@@ -423,22 +440,19 @@ def _resolved(found: Found, line: Line, known: Mapping[str, tuple[int, str]], re
                 values[each.key] = known[plain(stated)][0]
             elif known:
                 title = _quoted(SHEET_OF["programmes"].title(report.code))
-                codes = ", ".join(code for _, code in known.values())
+                codes = ", ".join(dict.fromkeys(code for _, code in known.values()))
                 report.fault("unknown_programme", line.places[each.key], got=shown(stated), sheet=title, known=codes)
     return Line(values, line.places)
 
 
-def _check_together(found: Mapping[str, Found], lines: dict[str, list[Line]], report: Report) -> None:
+def _check_together(found: Mapping[str, Found], lines: Mapping[str, Sequence[Line]], report: Report) -> None:
     """Rules of the workbook between lines and between cells, beside those of the case."""
     for name, rule in (("programmes", "no_programme"), ("finance", "no_answer")):
         if name in found and not lines[name]:
             each = found[name]
             first = each.place(each.heading, min(each.columns.values()))
             report.fault(rule, first, sheet=_quoted(each.grid.name))
-    with_costs = {line.values.get("programme") for line in lines.get("costs", ())}
-    for number, line in enumerate(lines.get("programmes", ())):
-        if number not in with_costs and "id" in line.values and "costs" in found:
-            report.fault("no_costs", line.places["id"])
+    for line in lines.get("programmes", ()):
         gains = {key for key in line.values if key.startswith("score_gain.")}
         if gains == {"score_gain.metric"}:
             del line.values["score_gain.metric"]
@@ -451,7 +465,13 @@ def _check_together(found: Mapping[str, Found], lines: dict[str, list[Line]], re
             report.fault("benefit_month", month)
     _check_repeated(lines.get("exchange_rates", ()), ("currency",), "currency_twice", report)
     _check_repeated(lines.get("sources", ()), ("assumption", "programme"), "assumption_twice", report)
-    _check_quarters(lines, report)
+    _check_quarters(found, lines, report)
+    for line in lines.get("correlations", ()):
+        for name in ("first", "second"):
+            beside = line.places.get(f"{name}_programme")
+            if lacks_programme(line, name) and beside and beside not in report.wrong:
+                of = Field(name, "programme")
+                report.fault("empty", beside, rule=must(of, report.code), repair=example(of, report.code))
 
 
 def _check_repeated(lines: Iterable[Line], keys: tuple[str, ...], rule: str, report: Report) -> None:
@@ -464,17 +484,20 @@ def _check_repeated(lines: Iterable[Line], keys: tuple[str, ...], rule: str, rep
         seen.add(name)
 
 
-def _check_quarters(lines: dict[str, list[Line]], report: Report) -> None:
+def _check_quarters(found: Mapping[str, Found], lines: Mapping[str, Sequence[Line]], report: Report) -> None:
     """Quarters are numbered without gaps, and stand instead of one limit for all."""
     quarters = lines.get("quarters", [])
     for wanted, line in enumerate(quarters, start=1):
         stated = line.values.get("quarter")
-        if stated is not None and stated > wanted:
-            report.fault("quarter_gap", replace(line.places["limit"], row=line.places["limit"].row - 1))
-        elif stated is not None and stated != wanted:
+        if stated is None or stated == wanted:
+            continue
+        column = found["quarters"].columns["quarter"]
+        numbered = [row for row, cells in found["quarters"].grid.lines.items() if cells.get(column) == wanted]
+        if numbered and numbered[-1] > found["quarters"].heading + 2 and stated > wanted:
+            report.fault("quarter_gap", replace(line.places["limit"], row=numbered[-1]))
+        else:
             report.fault("quarter_wrong", line.places["quarter"], wanted=str(wanted), got=str(stated))
-        if stated != wanted:
-            break
+        break
     for line in lines.get("finance", ()):
         if quarters and "budget.per_quarter" in line.values:
             at = line.places["budget.per_quarter"]
@@ -484,7 +507,7 @@ def _check_quarters(lines: dict[str, list[Line]], report: Report) -> None:
 # ---------------------------------------------------------------- faults of the case
 
 
-def _translate(faults: Iterable[str], stated: Stated, report: Report) -> None:
+def _translate(faults: Iterable[str], stated: Stated, report: Report, *, has_costs: bool) -> None:
     """Faults that the case's own rules find, at their cells; what only follows from a fault named before is left out."""
     paths = [path for path, place in stated.places.items() if place in report.wrong]
     words = catalogue(report.code)
@@ -493,7 +516,10 @@ def _translate(faults: Iterable[str], stated: Stated, report: Report) -> None:
         place = stated.places.get(at)
         if place is None or any(path == at or path.startswith((f"{at}.", f"{at}[")) for path in paths):
             continue
-        if isinstance(fault, Fault) and f"case_fault.{fault.rule}" in words:
+        if at.endswith(".costs"):
+            if has_costs:
+                report.fault("no_costs", place)
+        elif isinstance(fault, Fault) and f"case_fault.{fault.rule}" in words:
             report.fault(fault.rule, place, **fault.facts)
         else:
             report.faults.append((place, f"{place} {fault.removeprefix(at).strip()}"))

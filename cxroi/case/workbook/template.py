@@ -94,7 +94,6 @@ def _write(lines: Mapping[str, Sequence[Values]], path: str | Path, *, lang: Cod
     unfinished = Path(path).with_name(f"{Path(path).name}.unfinished")
     book = xlsxwriter.Workbook(str(unfinished), {"strings_to_formulas": False, "strings_to_urls": False})
     book.set_properties({"title": Language(lang).text("case_workbook.title.guide"), "created": CREATED})
-    book.set_calc_mode("auto")
     pen = Pen(book, lang, currency, max(BLOCKS["programmes"].lines, len(lines.get("programmes", ()))))
     sheets = {sheet: book.add_worksheet(sheet.title(lang)) for sheet in SHEETS}
     lists = _lists(pen, sheets[SHEETS[-1]])

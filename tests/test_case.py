@@ -619,3 +619,74 @@ def test_gains_that_fade_as_observed_are_worth_less() -> None:
     assert faded_as_observed(faded, seed=1, draws=100) is None  # nothing longer is stated any more
     unknown = business_case(flat(6.0, channel="spend"), simple(half_life_months=24), seed=1, draws=100)
     assert faded_as_observed(unknown, seed=1, draws=100) is None
+
+
+WIDER = """
+currency: VND
+start: 2026-10-01
+horizon_months: 36
+annual_discount_rate: 0.12
+annual_inflation_rate: 0.03
+exchange_rates: {USD: 26000}
+profile: {business_model: contract, state: one in five leaves, goal: keep them, strategy: first contact}
+budget: {total: 5000000000, per_quarter: 800000000}
+correlations:
+  - {inputs: [linkage, score_gain.one], correlation: 0.3, source: workshop}
+sources:
+  annual_discount_rate: {source: finance handbook 2026, owner: CFO, kind: assumption}
+programmes:
+  - id: one
+    name: One call
+    evidence: association
+    drivers:
+      - {touchpoint: support, gain: {low: 0.2, mode: 0.4, high: 0.6}, pass_through: {low: -0.1, mode: 0.3, high: 0.5}, source: panel}
+      - {touchpoint: web, gain: 0.1, pass_through: 0.2, source: panel}
+    reach: 0.4
+    ramp_months: 6
+    half_life_months: 24
+    start_month: 3
+    costs:
+      - {category: 3, month: 0, amount: 1000, currency: USD, overrun: {low: 0, mode: 0.1, high: 0.4}, useful_life_months: 36}
+    benefits:
+      - {benefit: 1}
+      - {benefit: 8, amount: 1000000, until_month: 12, source: exit interviews 2026}
+  - id: bot
+    name: Fewer calls
+    evidence: association
+    savings:
+      - {amount: {low: 1, mode: 2, high: 3}, month: 6, until_month: 36, source: work study}
+    costs:
+      - {category: 3, month: 0, amount: 1000}
+    requires: [one]
+"""
+
+
+def test_drivers_pass_their_gain_through_and_a_cost_play_has_no_route() -> None:
+    one, bot = parse_case(WIDER).programmes
+    assert one.has_route
+    assert not bot.has_route
+    # ends of every product: 0.6 × −0.1 and 0.6 × 0.5, and 0.1 × 0.2 for certain
+    assert (one.gain.low, one.gain.mode, one.gain.high) == pytest.approx((-0.04, 0.14, 0.32), rel=1e-12)
+    assert (bot.gain.low, bot.gain.mode, bot.gain.high) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("    savings:\n      - {amount: {low: 1, mode: 2, high: 3}, month: 6, until_month: 36, source: work study}\n", "",
+         r"programmes\[1\]\.score_gain is missing"),
+        ("    reach: 0.4\n", "", r"programmes\[0\]\.reach is missing; it must be a share"),
+        ("    drivers:", "    score_gain: 0.3\n    drivers:", r"must state score_gain or drivers, not both"),
+        ("requires: [one]", "requires: [two]", r"programmes\[1\]\.requires must name other programmes of the case; got 'two'"),
+        ("- {benefit: 1}", "- {benefit: 1, amount: 5, source: x}", r"benefits\[0\]\.amount must not be stated for benefits 1 to 7"),
+        (", source: exit interviews 2026", "", r"benefits\[1\]\.source is missing; an amount must say where it is from"),
+        ("per_quarter: 800000000", "per_quarter: [1, 2]", r"one number for each of the 12 quarters of the horizon; it holds 2"),
+        ("currency: USD", "currency: EUR", r"'EUR' has none"),
+        ("score_gain.one]", "score_gain.two]", r"got 'score_gain.two'. Known here: linkage, score_gain.one"),
+        ("start_month: 3", "start_month: 40", r"start_month must lie within the horizon of 36 months; got 40"),
+    ],
+)  # fmt: skip
+def test_faults_between_values_are_said(old: str, new: str, said: str) -> None:
+    assert old in WIDER
+    with pytest.raises(InvalidCase, match=said):
+        parse_case(WIDER.replace(old, new))

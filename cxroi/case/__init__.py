@@ -2,7 +2,8 @@
 
 from cxroi.case.business_case import BusinessCase, business_case, faded_as_observed
 from cxroi.case.checks import observed_half_life_months
-from cxroi.case.programme import Case, Cost, Programme, ScoreGain, parse_case, read_case
+from cxroi.case.programme import Case, Cost, Programme, ScoreGain
+from cxroi.case.read import parse_case, read_case
 
 __all__ = [
     "BusinessCase",

@@ -29,7 +29,8 @@ from cxroi.case.forecast import (
     triangular,
     unit_benefit,
 )
-from cxroi.case.programme import CATEGORIES, LADDER, Case
+from cxroi.case.programme import Case
+from cxroi.case.terms import CATEGORIES, LADDER
 from cxroi.errors import InputError, InvalidCase
 from cxroi.value.response import MarginResponse
 
@@ -213,7 +214,7 @@ def business_case(response: MarginResponse, case: Case, *, seed: int, draws: int
     luck = {programme_id: rng.random(draws) for programme_id in sorted(each.id for each in case.programmes)}
     units = [unit_benefit(response, case, programme) for programme in case.programmes]
     gains = [
-        triangular(luck[each.id], each.score_gain.low, each.score_gain.mode, each.score_gain.high)[: len(linkage)]
+        triangular(luck[each.id], each.gain.low, each.gain.mode, each.gain.high)[: len(linkage)]
         for each in case.programmes
     ]
     forecasts = forecasts_of(case, response, gains, [unit[linkage] for unit in units])
@@ -233,7 +234,7 @@ def _check(response: MarginResponse, case: Case, draws: int) -> None:
             "Convert its amounts, then change currency."
         )
     for programme in case.programmes:
-        metric = programme.score_gain.metric
+        metric = programme.gain.metric
         if metric is not None and metric != response.exposure:
             raise InvalidCase(
                 f"score_gain of {programme.id} must be in points of {response.exposure}, the measure valued here; "
@@ -374,6 +375,6 @@ def _tornado(result: BusinessCase) -> pd.DataFrame:
 def _gains_at(case: Case, response: MarginResponse, share: float) -> Floats:
     """Score gain of each programme at a probability, within the width of the observed scores, shape (programmes,)."""
     width = response.score_range[1] - response.score_range[0]
-    stated = [each.score_gain for each in case.programmes]
+    stated = [each.gain for each in case.programmes]
     gains = [triangular(np.array([share]), gain.low, gain.mode, gain.high)[0] for gain in stated]
     return np.asarray(np.clip(gains, -width, width))

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from cxroi.case.forecast import LOW, MEDIAN, Forecast, base_cells
-from cxroi.case.programme import LADDER, LONG_TERM_MONTHS, Case, Programme
+from cxroi.case.programme import Case, Programme
+from cxroi.case.terms import LADDER, LONG_TERM_MONTHS
 from cxroi.value.response import MarginResponse
 
 COLUMNS = ("name", "verdict", "number", "advice")
@@ -75,8 +76,8 @@ def _programme_checks(programme: Programme, response: MarginResponse) -> Iterato
     )
     yield _verdict(
         f"gain_is_a_range: {programme.id}",
-        programme.score_gain.high - programme.score_gain.low,
-        programme.score_gain.low == programme.score_gain.high,
+        programme.gain.high - programme.gain.low,
+        programme.gain.low == programme.gain.high,
         "Points from low to high. A gain stated as certain makes every interval too narrow; state low, mode and high.",
     )
     if response.reason:
@@ -84,8 +85,8 @@ def _programme_checks(programme: Programme, response: MarginResponse) -> Iterato
     width = response.score_range[1] - response.score_range[0]
     yield _verdict(
         f"gain_within_scores: {programme.id}",
-        programme.score_gain.high,
-        programme.score_gain.high > width,
+        programme.gain.high,
+        programme.gain.high > width,
         f"Points at the high end; observed scores span {width:g}. A larger gain is cut to that; state a smaller one.",
     )
     if response.persistence is None:

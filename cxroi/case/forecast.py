@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxroi.case import finance
-from cxroi.case.programme import CATEGORIES, Case, Programme
+from cxroi.case.programme import Case, Programme
+from cxroi.case.terms import CATEGORIES
 from cxroi.value.response import MarginResponse
 
 Floats = NDArray[np.float64]
@@ -119,7 +120,7 @@ def corner(case: Case, programme: Programme, unit: Floats, scenario: Scenario) -
     if not len(order):
         return np.empty(0), unit
     weak, strong = order[math.floor(LOW * (len(order) - 1))], order[math.ceil(HIGH * (len(order) - 1))]
-    ends = (programme.score_gain.low, programme.score_gain.high)
+    ends = (programme.gain.low, programme.gain.high)
     corners = [(gain * value[draw], gain, draw) for draw in (weak, strong) for gain in ends]
     extreme = min if scenario == "conservative" else max
     _, gain, draw = extreme(corners, key=lambda corner: corner[0])
@@ -131,7 +132,7 @@ def forecasts_of(
 ) -> tuple[Forecast, ...]:
     """A forecast for each programme, and the total where there are several."""
     width = math.inf if response.reason else response.score_range[1] - response.score_range[0]
-    modes = np.array([programme.score_gain.mode for programme in case.programmes])
+    modes = np.array([programme.gain.mode for programme in case.programmes])
     costs = [_costs(case, programme) for programme in case.programmes]
     cuts = [_cut(gain, width) for gain in gains]
     benefits = [gain[:, None] * cut[:, None] * unit for gain, cut, unit in zip(gains, cuts, units, strict=True)]

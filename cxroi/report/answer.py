@@ -164,7 +164,7 @@ def _break_even_sentence(decision: BusinessCase, multiple: float, language: Lang
         gain = with_break_even_range(decision, words, language)
         return language.text("executive.change.multiple", multiple=gain)
     points = language.points(case_measure(decision, "break_even_score_gain")["median"], 2)
-    stated = decision.case.programmes[0].score_gain
+    stated = decision.case.programmes[0].gain
     return language.text(
         "executive.change.break_even",
         gain=with_break_even_range(decision, points, language),

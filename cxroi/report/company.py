@@ -134,7 +134,7 @@ def case_exposure(panel: Panel, case: Case | str) -> str:
 
     Empty where no score has answers.
     """
-    stated = [] if isinstance(case, str) else [each.score_gain.metric for each in case.programmes]
+    stated = [] if isinstance(case, str) else [each.gain.metric for each in case.programmes]
     wanted: list[str] = [metric for metric in stated if metric is not None]
     return next((metric for metric in [*wanted, *METRICS] if metric in panel.metrics), "")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cxroi.case import BusinessCase
-from cxroi.case.programme import LADDER
+from cxroi.case.terms import LADDER
 from cxroi.linkage import Linkage
 from cxroi.report import results
 from cxroi.report.company import Assessment

@@ -12,7 +12,7 @@ import pandas as pd
 from cxroi import __version__, plots
 from cxroi.case import BusinessCase, Case, Programme
 from cxroi.case.forecast import discount_factors
-from cxroi.case.programme import CATEGORIES
+from cxroi.case.terms import CATEGORIES
 from cxroi.language import Language
 from cxroi.panel import window
 from cxroi.report.answer import how_sure, what_changes
@@ -140,7 +140,7 @@ def _case_rows(case: Case, language: Language) -> list[tuple[str, ...]]:
 
 
 def _programme_facts(programme: Programme, language: Language) -> list[tuple[str, str]]:
-    gain, half_life = programme.score_gain, programme.half_life_months
+    gain, half_life = programme.gain, programme.half_life_months
     ends = language.interval(gain.low, gain.high, "number", 2)
     stated = language.points(gain.mode, 2)
     months = (

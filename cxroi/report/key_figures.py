@@ -147,7 +147,7 @@ def _break_even_figure(a: Assessment, decision: BusinessCase, rung: str, languag
         value = language.points(median, 2)
     words = [break_even_range(decision, language)]
     if not several:
-        stated = decision.case.programmes[0].score_gain
+        stated = decision.case.programmes[0].gain
         ends = language.interval(stated.low, stated.high, "number", 2)
         words.append(language.text("executive.stated_gain", mode=language.number(stated.mode, 2), interval=ends))
     detectable = smallest_detectable_gain(a.panel, a.exposure)

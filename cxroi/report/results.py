@@ -155,7 +155,7 @@ def decide(panel: Panel, case: Case | str, *, seed: int, draws: int) -> Business
     """The case valued with the panel's linkage over the case's own horizon and at its own rate, or why it cannot be."""
     if isinstance(case, str):
         return case
-    metrics = [programme.score_gain.metric for programme in case.programmes if programme.score_gain.metric]
+    metrics = [programme.gain.metric for programme in case.programmes if programme.gain.metric]
     exposure = metrics[0] if metrics else main_exposure(panel)
     quarters = -(-case.horizon_months // MONTHS_OF_A_QUARTER)
     found = lifetime_value(

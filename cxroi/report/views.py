@@ -435,10 +435,10 @@ def two_keys(decision: BusinessCase | str) -> pd.DataFrame | str:
     rows: list[Check] = []
     names: list[str] = []
     for programme in case.programmes:
-        shown = programme.evidence in STRONG and programme.score_gain.low > 0
-        verdict = "pass" if shown else "warn" if programme.score_gain.low > 0 else "fail"
+        shown = programme.evidence in STRONG and programme.gain.low > 0
+        verdict = "pass" if shown else "warn" if programme.gain.low > 0 else "fail"
         rows.append(
-            ("what customers say", verdict, programme.score_gain.low, "score gain at its low end, points", "points")
+            ("what customers say", verdict, programme.gain.low, "score gain at its low end, points", "points")
         )
         names.append(programme.name)
     chance = float(decision.glance()["p_npv_positive"].iloc[0])
@@ -454,7 +454,7 @@ def _of_several(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _stated(programme: Programme, language: Language) -> list[tuple[str, str]]:
-    gain, missing = programme.score_gain, language.text("format.missing")
+    gain, missing = programme.gain, language.text("format.missing")
     ends = language.interval(gain.low, gain.high, "points", 2)
     stated = [
         ("score gain", language.text("nb.gain", mode=language.points(gain.mode, 2), interval=ends)),

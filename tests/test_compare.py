@@ -23,7 +23,7 @@ from cxroi.report.company import assess
 from cxroi.report.compare import FILES, compare, comparison, forecast_record
 from cxroi.report.differences import COLUMNS, PARTS, WHOLE, causes_of, changes, figures, why_not_split
 from cxroi.report.html import render_report
-from cxroi.report.record import RunRecord, read_run, write_record
+from cxroi.report.record import RunRecord, read_run, stored_case, write_record
 from cxroi.report.runs_index import update_index
 from cxroi.simulate import simulate
 from cxroi.value.outlook import ACTUAL_COLUMNS, FORECAST_COLUMNS
@@ -269,6 +269,20 @@ def write_manifest(out: Path, made: str, lang: str, known: Mapping[str, Any]) ->
         "notebooks": {}, "timing": {"started_at": f"{made}T00:00:00+00:00"}, **known,
     }  # fmt: skip
     (out / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def test_a_case_is_stored_as_it_was_stated() -> None:
+    whole = a_case().model_dump(mode="json")
+    saving = {"amount": 5.0, "month": 1, "until_month": 6, "source": "service desk"}
+    bare = {
+        "id": "bot",
+        "name": "Bot",
+        "evidence": "association",
+        "savings": [saving],
+        "costs": whole["programmes"][0]["costs"],
+    }
+    for case in (a_case(tax_rate=0.2), Case.model_validate({**whole, "programmes": [bare]})):
+        assert Case.model_validate(json.loads(json.dumps(stored_case(case)))) == case
 
 
 def test_what_a_run_keeps_gives_its_own_figures_again(reports: Path) -> None:

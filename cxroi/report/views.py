@@ -437,9 +437,7 @@ def two_keys(decision: BusinessCase | str) -> pd.DataFrame | str:
     for programme in case.programmes:
         shown = programme.evidence in STRONG and programme.gain.low > 0
         verdict = "pass" if shown else "warn" if programme.gain.low > 0 else "fail"
-        rows.append(
-            ("what customers say", verdict, programme.gain.low, "score gain at its low end, points", "points")
-        )
+        rows.append(("what customers say", verdict, programme.gain.low, "score gain at its low end, points", "points"))
         names.append(programme.name)
     chance = float(decision.glance()["p_npv_positive"].iloc[0])
     verdict = "pass" if chance >= 0.95 else "warn" if chance > 0.05 else "fail"

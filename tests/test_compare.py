@@ -281,7 +281,7 @@ def test_a_case_is_stored_as_it_was_stated() -> None:
         "savings": [saving],
         "costs": whole["programmes"][0]["costs"],
     }
-    for case in (a_case(tax_rate=0.2), Case.model_validate({**whole, "programmes": [bare]})):
+    for case in (a_case(start_month=3), Case.model_validate({**whole, "programmes": [bare]})):
         assert Case.model_validate(json.loads(json.dumps(stored_case(case)))) == case
 
 

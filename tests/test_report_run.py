@@ -113,6 +113,9 @@ def test_a_run_is_whole_and_reruns_to_the_same_bytes(tmp_path: Path, monkeypatch
     manifest = manifest_of(folder)
     again = Execution(("01", "06"), 1, fresh=True)
     assert contents(run("data", out="reports/a", parameters={"draws": 500}, execution=again)) == first
+    taken_over = run("data", out="reports/a", parameters={"draws": 500}, execution=Execution(("01", "06"), 1))
+    assert contents(taken_over) == first
+    assert manifest_of(taken_over)["timing"]["reused"] == ["01_data", "06_case"]
     assert os.listdir("reports") == ["a"]
     assert manifest["status"] == "done"
     assert manifest["seed"] == 20

@@ -195,8 +195,11 @@ def compare(
 ) -> None:
     """Say what changed between two runs, and why."""
     from cxroi.report.compare import compare as compare_runs
+    from cxroi.report.runs_index import update_index
 
-    typer.echo(_plain(str(compare_runs(first, second, out=out, lang=lang) / "index.html")))
+    folder = compare_runs(first, second, out=out, lang=lang)
+    update_index(folder.parent)
+    typer.echo(_plain(str(folder / "index.html")))
 
 
 @app.command()

@@ -264,10 +264,10 @@ def test_the_template_has_the_same_bytes_every_time_and_nothing_filled_in_but_th
         write_template(tmp_path / name, lang=code)
     assert (tmp_path / "a.xlsx").read_bytes() == (tmp_path / "b.xlsx").read_bytes()
     told = faults(tmp_path / "a.xlsx")
-    title = Language(code).text("workbook.sheet.finance")
+    title = Language(code).text("case_workbook.sheet.finance")
     assert [line.partition("!")[2].split(" ")[0] for line in told[1:]] == ["D6", "D7", "D9"]
     assert all(title in line for line in told[1:])
-    assert Language(code).text("workbook.sheet.programmes") in told[0]
+    assert Language(code).text("case_workbook.sheet.programmes") in told[0]
 
 
 def test_both_languages_read_back_whatever_they_are_mixed_with(filled, tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_texts_of_excel_fit_its_limits() -> None:
             assert len(sheet.title(code)) <= 31
         for block in BLOCKS.values():
             for field in block.fields:
-                assert len(Language(code).text(f"workbook.help.{block.name}.{field.message}")) <= 255
+                assert len(Language(code).text(f"case_workbook.help.{block.name}.{field.message}")) <= 255
         for name in ("list_error", "list_open", "number_error", "code_error"):
             assert len(Language(code).text(f"workbook.{name}")) <= 225
 
@@ -717,11 +717,11 @@ def test_the_document_says_what_the_sheets_say(code: Any, root: Path) -> None:
     words = (root / "docs" / f"investment-case{'' if code == 'en' else '.vi'}.md").read_text(encoding="utf-8")
     language = Language(code)
     for name, block in BLOCKS.items():
-        assert f"# {language.text(f'workbook.title.{name}')}" in words
-        assert language.text(f"workbook.about.{name}") in words
+        assert f"# {language.text(f'case_workbook.title.{name}')}" in words
+        assert language.text(f"case_workbook.about.{name}") in words
         for field in block.fields:
             star = " *" if field.needed else ""
-            label, guidance = block.labels(code)[field.key], language.text(f"workbook.help.{name}.{field.message}")
+            label, guidance = block.labels(code)[field.key], language.text(f"case_workbook.help.{name}.{field.message}")
             assert f"| {label}{star} | {guidance} |" in words
     for choices in ("evidence", "category", "benefit", "discipline"):
         for choice in CHOICES[choices]:

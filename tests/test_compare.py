@@ -18,12 +18,15 @@ import pytest
 from cxroi.case import Case, business_case
 from cxroi.cli import main
 from cxroi.errors import InputError
+from cxroi.language import Language
 from cxroi.report.company import assess
-from cxroi.report.compare import FILES, compare, forecast_record
+from cxroi.report.compare import FILES, compare, comparison, forecast_record
 from cxroi.report.differences import COLUMNS, PARTS, WHOLE, causes_of, changes, figures, why_not_split
-from cxroi.report.record import RunRecord, read_run, write_record
+from cxroi.report.html import render_report
+from cxroi.report.record import RunRecord, read_run, stored_case, write_record
 from cxroi.report.runs_index import update_index
 from cxroi.simulate import simulate
+from cxroi.value.outlook import ACTUAL_COLUMNS, FORECAST_COLUMNS
 from cxroi.value.response import MarginResponse
 
 HOSTILE = "<script>alert(1)</script>"
@@ -100,8 +103,8 @@ def a_run(name: str, response: MarginResponse | None, case: Case | None, **manif
         estimates=ESTIMATES,
         case=table,
         scores=pd.DataFrame(columns=nothing["scores"]),
-        forecast=pd.DataFrame(),
-        actuals=pd.DataFrame(),
+        forecast=pd.DataFrame(columns=list(FORECAST_COLUMNS)),
+        actuals=pd.DataFrame(columns=list(ACTUAL_COLUMNS)),
         response=response,
         stated=case,
     )
@@ -268,6 +271,20 @@ def write_manifest(out: Path, made: str, lang: str, known: Mapping[str, Any]) ->
     (out / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 
+def test_a_case_is_stored_as_it_was_stated() -> None:
+    whole = a_case().model_dump(mode="json")
+    saving = {"amount": 5.0, "month": 1, "until_month": 6, "source": "service desk"}
+    bare = {
+        "id": "bot",
+        "name": "Bot",
+        "evidence": "association",
+        "savings": [saving],
+        "costs": whole["programmes"][0]["costs"],
+    }
+    for case in (a_case(start_month=3), Case.model_validate({**whole, "programmes": [bare]})):
+        assert Case.model_validate(json.loads(json.dumps(stored_case(case)))) == case
+
+
 def test_what_a_run_keeps_gives_its_own_figures_again(reports: Path) -> None:
     found = read_run(reports / "late")
     assert found.response is not None
@@ -416,3 +433,16 @@ def test_the_list_is_written_in_reports_only_and_never_over_a_page_of_others(tmp
     assert (place / "index.html").read_text(encoding="utf-8") == "my own page"
     (place / "index.html").unlink()
     assert update_index(place) == place / "index.html"
+
+
+@pytest.mark.parametrize("lang", ["en", "vi"])
+def test_runs_without_case_score_or_forecast_are_compared_too(lang: Any) -> None:
+    before, after = a_run("a", None, None), a_run("b", None, None, **OTHER_DATA)
+    reason = ESTIMATES.assign(estimate=np.nan, headline=False, method="not estimated: too few answers")
+    before, after = (
+        replace(each, estimates=reason, manifest={**each.manifest, "record": {}}) for each in (before, after)
+    )
+    table = figures(before, after)
+    assert table.empty
+    page = render_report(comparison(before, after, table, forecast_record(before, after), lang=lang))
+    assert Language(lang).text("compare.no_forecast") in html.unescape(page)

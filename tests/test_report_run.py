@@ -113,6 +113,9 @@ def test_a_run_is_whole_and_reruns_to_the_same_bytes(tmp_path: Path, monkeypatch
     manifest = manifest_of(folder)
     again = Execution(("01", "06"), 1, fresh=True)
     assert contents(run("data", out="reports/a", parameters={"draws": 500}, execution=again)) == first
+    taken_over = run("data", out="reports/a", parameters={"draws": 500}, execution=Execution(("01", "06"), 1))
+    assert contents(taken_over) == first
+    assert manifest_of(taken_over)["timing"]["reused"] == ["01_data", "06_case"]
     assert os.listdir("reports") == ["a"]
     assert manifest["status"] == "done"
     assert manifest["seed"] == 20
@@ -264,13 +267,14 @@ def test_a_page_says_where_it_stopped_why_and_what_to_do(lang: Any) -> None:
         reason="error",
         message="It broke.",
         cell=2,
-        dataset="data/my shop",
+        parameters={"dataset": "data/my shop", "quarter": "2026Q3", "lang": lang},
         language=language,
     )
     assert (stop.question, stop.part) == ("Do they stay?", "The curve")
     assert stop.place == language.text("stopped.place", cell="2", cells="3")
     assert stop.lines == tuple(lines[-8:])
-    assert any("cxroi run 'data/my shop' --only 03" in step for step in stop.steps)
+    asked = "cxroi run 'data/my shop' --quarter 2026Q3" + (" --lang vi" if lang == "vi" else "")
+    assert any(f"{asked} --only 03 --out reports/trial" in step for step in stop.steps)  # never over a whole report
     page = render_notebook(notebook, title="x", lang=lang, failure="It broke.", stop=stop)
     assert_self_contained(page)
     for words in (
@@ -299,7 +303,13 @@ def test_each_kind_of_stop_has_its_advice(reason: str, ename: str, kind: str) ->
     outputs = [{"output_type": "error", "ename": ename, "evalue": "", "traceback": []}] if ename else []
     notebook = book(code_cell("one", *outputs))
     stop = stop_of(
-        notebook, name="01_data", reason=reason, message="m", cell=1, dataset=HOSTILE, language=Language("en")
+        notebook,
+        name="01_data",
+        reason=reason,
+        message="m",
+        cell=1,
+        parameters={"dataset": HOSTILE},
+        language=Language("en"),
     )
     assert Language("en").text(f"stopped.kind.{kind}") in stop.message
     assert stop.steps

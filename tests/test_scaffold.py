@@ -12,7 +12,19 @@ import yaml
 from pydantic import BaseModel
 
 from cxroi.case import read_case
-from cxroi.case.programme import Case, Cost, Programme, ScoreGain
+from cxroi.case.programme import (
+    Basis,
+    Benefit,
+    Budget,
+    Case,
+    Correlation,
+    Cost,
+    Driver,
+    Profile,
+    Programme,
+    Saving,
+    ScoreGain,
+)
 from cxroi.cli import main
 from cxroi.errors import InputError
 from cxroi.language import Code
@@ -43,8 +55,14 @@ def switched_on(text: str) -> Iterator[str]:
                 blocks.append([at])
     for block in blocks:
         on = [re.sub("#", "", line, count=1) if at in block else line for at, line in enumerate(lines)]
-        if any("sql:" in on[at] for at in block):
-            on = [line for line in on if line != "    file: surveys.csv"]
+        words = "\n".join(on[at] for at in block)
+        if "requires:" in words:  # needs other programmes
+            continue
+        for key, instead in {"sql:": "    file: surveys.csv", "drivers:": "    score_gain:"}.items():
+            if key in words:
+                on = [line for line in on if not line.startswith(instead)]
+        if "currency: USD" in words:
+            on = [line.replace("#exchange_rates", "exchange_rates") for line in on]
         yield "\n".join(on)
 
 
@@ -67,16 +85,19 @@ def test_what_is_switched_off_can_be_switched_on(folders: dict[str, Path], lang:
         assert read_dataset(tmp_path)[1] == [], text
         tried += 1
     assert tried >= 9
+    stated = read_case(folders[lang] / "case.yaml")
     for text in switched_on((folders[lang] / "case.yaml").read_text(encoding="utf-8")):
         (tmp_path / "case.yaml").write_text(text, encoding="utf-8")
-        read_case(tmp_path / "case.yaml")
+        assert read_case(tmp_path / "case.yaml") != stated or "timing: end" in text, text
+        tried += 1
+    assert tried >= 24
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_every_key_is_there_and_explained(folders: dict[str, Path], lang: str) -> None:
     files: dict[str, tuple[type[BaseModel], ...]] = {
         "dataset.yaml": (Dataset, Retention, ValueHorizon, Event, TableSource),
-        "case.yaml": (Case, Programme, Cost, ScoreGain),
+        "case.yaml": (Case, Programme, Cost, ScoreGain, Driver, Saving, Benefit, Profile, Basis, Budget, Correlation),
     }
     for file, models in files.items():
         text = (folders[lang] / file).read_text(encoding="utf-8")

@@ -200,6 +200,11 @@ def _read_response(path: Path, facts: Any) -> MarginResponse | None:
         return None
 
 
+def stored_case(case: Case) -> dict[str, Any]:
+    """The case as stated, as plain data; what was left out stays out."""
+    return case.model_dump(mode="json", exclude_defaults=True)
+
+
 def _read_case(stated: Any) -> Case | None:
     try:
         return Case.model_validate(stated) if isinstance(stated, dict) else None
@@ -222,7 +227,7 @@ def _facts(a: Assessment) -> dict[str, Any]:
         "figures": _figures(a),
     }
     if isinstance(a.case, Case):
-        facts["case"] = a.case.model_dump(mode="json")
+        facts["case"] = stored_case(a.case)
     if isinstance(a.decision, BusinessCase):
         response = a.decision.response
         facts |= {

@@ -368,7 +368,7 @@ def _run_notebook(
             reason=reason,
             message=message,
             cell=count,
-            dataset=parameters["dataset"],
+            parameters=parameters,
             language=language,
         )
     write_notebook(notebook, out / f"{name}.ipynb")

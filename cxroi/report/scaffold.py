@@ -55,31 +55,50 @@ CASE: tuple[tuple[str, str], ...] = (
     ("start", "start: 2026-10-01"),
     ("horizon_months", "horizon_months: 36"),
     ("annual_discount_rate", "annual_discount_rate: 0.12"),
+    ("annual_inflation_rate", "#annual_inflation_rate: 0.03"),
     ("tax_rate", "#tax_rate: 0.2"),
     ("timing", "#timing: end"),
+    ("exchange_rates", "#exchange_rates: {USD: 25400}"),
+    ("budget", "#budget: {total: 300000000, per_quarter: 120000000}"),
+    ("profile", "#profile: {business_model: repeat_purchase, state: <state>, goal: <goal>, strategy: <strategy>}"),
+    ("sources", "#sources: {annual_discount_rate: {source: <source>, owner: <owner>, kind: assumption}}"),
+    (
+        "correlations",
+        "#correlations: [{inputs: [linkage, score_gain.call_centre], correlation: 0.3, source: <source>}]",
+    ),
     ("programmes", "programmes:"),
     ("id", "  - id: call_centre"),
-    ("name", "    name: {name}"),
-    ("intent", "    intent: {intent}"),
-    ("owner", "    owner: {owner}"),
+    ("name", "    name: <name>"),
+    ("intent", "    intent: <intent>"),
+    ("owner", "    owner: <owner>"),
     ("discipline", "    discipline: design"),
     ("touchpoint", "    touchpoint: support"),
     ("evidence", "    evidence: association"),
-    ("source", "    source: {source}"),
-    ("score_gain", "    score_gain:\n      metric: nps\n      low: 0.1\n      mode: 0.3\n      high: 0.5"),
+    ("source", "    source: <source>"),
+    ("score_gain", "    score_gain: {metric: nps, low: 0.1, mode: 0.3, high: 0.5}"),
+    ("drivers", "    #drivers: [{touchpoint: support, gain: 0.5, pass_through: 0.4, metric: nps, source: <source>}]"),
     ("reach", "    reach: 0.4"),
     ("ramp_months", "    ramp_months: 6"),
     ("half_life_months", "    half_life_months: 24"),
+    ("start_month", "    #start_month: 3"),
+    ("savings", "    #savings: [{amount: 2000000, month: 6, until_month: 36, source: <source>}]"),
+    ("benefits", "    #benefits: [{benefit: 1}, {benefit: 8, note: <note>}]"),
+    ("requires", "    #requires: [another_programme]\n    #excludes: [a_third_programme]"),
     (
         "costs",
         "    costs:\n"
-        "      - {{category: 2, month: 0, amount: 90000000, kind: one_off, beneficiary: employees}}\n"
-        "      - {{category: 1, month: 1, until_month: 36, amount: 4000000, kind: recurring, beneficiary: employees}}",
+        "      - {category: 2, month: 0, amount: 90000000, kind: one_off, beneficiary: employees}\n"
+        "      - {category: 1, month: 1, until_month: 36, amount: 4000000, kind: recurring, beneficiary: employees}",
+    ),
+    (
+        "overrun",
+        "      #- {category: 3, month: 0, amount: 2000, currency: USD, overrun: {low: 0, mode: 0.1, high: 0.3}, "
+        "useful_life_months: 36}",
     ),
 )
-"""Blocks of ``case.yaml``, alike; names between braces are filled from the catalogue."""
+"""Blocks of ``case.yaml``, alike; what stands between < and > is filled from the catalogue."""
 
-_EXAMPLES = ("name", "intent", "owner", "source")
+_EXAMPLES = ("name", "intent", "owner", "source", "state", "goal", "strategy", "note")
 
 
 def scaffold(folder: str | Path, *, lang: Code = "en") -> Path:
@@ -124,9 +143,9 @@ def dataset_yaml(language: Language) -> str:
 
 def case_yaml(language: Language) -> str:
     """Text of ``case.yaml``: an example of one programme, every key with its meaning above it."""
-    examples = {name: json.dumps(language.text(f"init.example.{name}"), ensure_ascii=False) for name in _EXAMPLES}
-    blocks = [(key, lines.format(**examples)) for key, lines in CASE]
-    text = "\n".join(_blocks("case", blocks, language))
+    text = "\n".join(_blocks("case", CASE, language))
+    for name in _EXAMPLES:
+        text = text.replace(f"<{name}>", json.dumps(language.text(f"init.example.{name}"), ensure_ascii=False))
     costs = "\n".join(f"    #   {language.text(f'cost_categories.{name}')}" for name in CATEGORIES)
     return text.replace("    costs:\n", f"{costs}\n    costs:\n") + "\n"
 
@@ -141,9 +160,7 @@ def readme(language: Language) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _blocks(
-    file: str, blocks: tuple[tuple[str, str], ...] | list[tuple[str, str]], language: Language
-) -> Iterator[str]:
+def _blocks(file: str, blocks: tuple[tuple[str, str], ...], language: Language) -> Iterator[str]:
     for key, lines in blocks:
         margin = " " * (len(lines) - len(lines.lstrip(" ")))
         margin = "    " if key == "id" and file == "case" else margin

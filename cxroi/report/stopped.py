@@ -53,7 +53,14 @@ class Stop:
 
 
 def stop_of(
-    notebook: Notebook, *, name: str, reason: str, message: str, cell: int, dataset: str, language: Language
+    notebook: Notebook,
+    *,
+    name: str,
+    reason: str,
+    message: str,
+    cell: int,
+    parameters: Mapping[str, Any],
+    language: Language,
 ) -> Stop:
     """Describe a stop.
 
@@ -69,17 +76,17 @@ def stop_of(
         What happened, in words.
     cell
         Which code cell had started last, from 1; 0 for none.
-    dataset
-        Folder of the data set, as the run was given it.
+    parameters
+        What the notebook was given, for the commands to try next: ``dataset``, ``quarter``, ``lang``.
     """
     cells = code_cells(notebook)
     at = cells[min(cell, len(cells)) - 1] if cell and cells else None
     error = _error_of(cells if at is None else [at])
     kind = reason if reason != "error" else "input" if error[0] in _OURS else KINDS.get(error[0], "other")
     values = {
-        "check": _command("check", dataset),
-        "again": _command("run", dataset),
-        "one": _command("run", dataset, name),
+        "check": f"cxroi check {shlex.quote(str(parameters['dataset']))}",
+        "again": _run_command(parameters),
+        "one": f"{_run_command(parameters)} --only {name.partition('_')[0]} --out reports/trial",
     }
     steps = [language.text(f"stopped.step.{key}", **_needed(key, values)) for key in _STEPS[kind]]
     question, part = _headings(notebook, at)
@@ -109,9 +116,12 @@ def _needed(step: str, commands: Mapping[str, str]) -> dict[str, str]:
     return {"command": commands[_COMMANDS[step]]} if step in _COMMANDS else {}
 
 
-def _command(verb: str, dataset: str, notebook: str = "") -> str:
-    only = f" --only {notebook.partition('_')[0]}" if notebook else ""
-    return f"cxroi {verb} {shlex.quote(dataset)}{only}"
+def _run_command(parameters: Mapping[str, Any]) -> str:
+    """The run as it was asked for, but for what a parameter of one notebook said."""
+    words = ["cxroi", "run", shlex.quote(str(parameters["dataset"]))]
+    words += [f"--quarter {parameters['quarter']}"] if parameters.get("quarter") else []
+    words += [f"--lang {parameters['lang']}"] if parameters.get("lang", "en") != "en" else []
+    return " ".join(words)
 
 
 def _error_of(cells: Sequence[Cell]) -> tuple[str, list[str]]:

@@ -116,6 +116,8 @@ def scored(forecast: pd.DataFrame, actual: pd.DataFrame) -> pd.DataFrame:
         perfect, and a certain forecast has its absolute error), ``unit``. Rows whose customers differ by a tenth or
         more in number are of another company, or of revised data, and left out.
     """
+    if forecast.empty or actual.empty:
+        return pd.DataFrame(columns=list(RECORD_COLUMNS))
     keys = ["measure", "made_at", "quarter", "quarters_ahead"]
     later = actual[[*keys, "actual", "customers"]].rename(columns={"customers": "counted"})
     both = forecast.merge(later, on=keys, how="inner")

@@ -101,7 +101,7 @@ def test_both_languages_hold_the_same_parts(reports: dict[Code, dict[str, Report
 
 
 def test_no_key_and_no_english_is_left(reports: dict[Code, dict[str, Report]]) -> None:
-    names = {each for each in EVIDENCE} - {"experiment"}
+    names = set(EVIDENCE) - {"experiment"}
     for code in CODES:
         for name, report in reports[code].items():
             leaks = [words for words in texts(report) if KEY_LIKE.search(words)]
@@ -519,7 +519,7 @@ def test_only_html_makes_only_html(assessment: Assessment, reports: dict[Code, d
 def test_unknown_formats_and_leaders_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="formats must be of html, pdf, xlsx, pptx; got 'docx'"):
         Documents(("html", "docx"))
-    with pytest.raises(InputError, match="an audience must be one of board, cfo, .*; got 'ceo'"):
+    with pytest.raises(InputError, match=r"an audience must be one of board, cfo, .*; got 'ceo'"):
         Documents(audiences=("ceo",))
     monkeypatch.setattr(documents_room, "WRITERS", "cxroi.report.no_such_writer")
     with pytest.raises(InputError, match="Leave xlsx out"):

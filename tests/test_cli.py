@@ -217,6 +217,21 @@ def test_a_terminal_gets_one_display_that_lives(monkeypatch, capsys) -> None:
     with progress.shown(lambda _: pytest.fail("a line was written")) as tell:
         tell(RUN.Progress("01_data", "started", 0, 12, 0.0))
     assert "01_data" in capsys.readouterr().out
+def test_formats_and_leaders_reach_the_report_or_stop_it(monkeypatch, tmp_path: Path, capsys) -> None:
+    seen = {}
+
+    def run(dataset: Path, **options: object) -> Path:
+        seen.update(options)
+        return tmp_path
+
+    monkeypatch.setattr(RUN, "run", run)
+    assert cli.main(["run", "data/sample", "--formats", "html,pptx", "--audience", "cfo", "--audience", "hr"]) == 0
+    wanted = seen["execution"].prepare.keywords["documents"]
+    assert (tuple(wanted.formats), wanted.leaders) == (("html", "pptx"), ("cfo", "hr"))
+    assert cli.main(["run", "data/sample", "--formats", "html,docx"]) == 2
+    assert "got 'docx'" in capsys.readouterr().err
+    assert cli.main(["run", "data/sample", "--audience", "boss"]) == 2
+    assert "must be one of board, cfo" in capsys.readouterr().err
 
 
 def test_a_parameter_needs_a_name_and_a_value(capsys) -> None:

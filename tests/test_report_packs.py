@@ -228,6 +228,7 @@ def test_both_keys_are_needed(assessment: Assessment) -> None:
         forecasts = (replace(decision.whole, measures=measures),)
         return first_screen.quadrant(replace(decision, case=stated, forecasts=forecasts))
 
+    assert first_screen.quadrant(decision, case.programmes[0].id) == first_screen.quadrant(decision) == "win"
     assert of("experiment", 0.9) == "win"
     assert of("association", 0.9) == "cost_play"
     assert of("quasi_experiment", 0.5) == "not_yet_money"
@@ -237,11 +238,15 @@ def test_both_keys_are_needed(assessment: Assessment) -> None:
 def test_robustness_is_told_by_what_is_recorded(assessment: Assessment) -> None:
     found = assessment.beside.sensitivity
     assert not isinstance(found, str)
-    strength = tuple(found.linear.strengths[["r2_score", "r2_outcome"]].max())
-    times = first_screen._times_as_strong(found, strength, margin=0.0)
-    just_below = found.benchmarks([max(times - 0.2, 0.1)]) if np.isfinite(times) else None
-    if just_below is not None:
-        assert (just_below["estimate"] * np.sign(found.estimate) > 0).all()
+    language = Language("en")
+    told = first_screen.robustness(found, language)
+    zero, interval = (language.percent(found.robustness_value(to=end)) for end in ("zero", "interval"))
+    assert f"explained {interval} of what is open" in told
+    assert f"at {zero} nothing of it would be left" in told
+    strongest = found.linear.strengths.assign(both=lambda rows: rows["r2_score"] * rows["r2_outcome"]).nlargest(
+        1, "both"
+    )
+    assert f"explains {language.percent(strongest['r2_score'].iloc[0], 2)} and" in told
     weak = replace(found, std_error=abs(found.estimate))
     assert "do not yet tell" in first_screen.robustness(weak, Language("en"))
 

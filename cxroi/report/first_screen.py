@@ -6,11 +6,9 @@ import math
 from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
-
 from cxroi import plots
 from cxroi.case import BusinessCase, Case
-from cxroi.evidence.sensitivity import Sensitivity, confounder_as_strong_as
+from cxroi.evidence.sensitivity import Sensitivity
 from cxroi.language import Language
 from cxroi.report import readings
 from cxroi.report.chain import picture
@@ -26,7 +24,6 @@ Key = Literal["met", "open", "missed"]
 
 FIRST = ("retention", "npv", "break_even", "break_even_multiple", "point", "score", "customer")
 FIRST_FIGURES = 3
-MOST_TIMES = 20  # of a confounder's strength that are looked for
 TENTHS = 10
 QUADRANTS = {
     (True, True): "win",
@@ -66,15 +63,26 @@ def customers_key(case: Case) -> Key:
     return "met" if all(each.evidence in STRONG for each in case.programmes) else "open"
 
 
-def money_key(decision: BusinessCase) -> Key:
-    """Whether the money is there: net present value above zero in most simulated futures, or in few."""
-    chance = float(decision.glance()["p_npv_positive"].iloc[0])
+def money_key(decision: BusinessCase, programme: str = "") -> Key:
+    """Whether the money is there: net present value above zero in most simulated futures, or in few.
+
+    Of one programme by its id; by default of the whole case.
+    """
+    forecast = next((each for each in decision.forecasts if each.programme == programme), decision.whole)
+    if "npv" not in forecast.measures:
+        return "open"
+    chance = float((forecast.measures["npv"] > 0).mean())
     return "met" if chance >= LIKELY else "missed" if chance <= UNLIKELY else "open"
 
 
-def quadrant(decision: BusinessCase) -> str:
-    """One of the four verdicts of both keys: ``win``, ``cost_play``, ``not_yet_money``, ``stop``; a key that is open counts as not met."""
-    return QUADRANTS[customers_key(decision.case) == "met", money_key(decision) == "met"]
+def quadrant(decision: BusinessCase, programme: str = "") -> str:
+    """One of the four verdicts of both keys: ``win``, ``cost_play``, ``not_yet_money``, ``stop``; a key that is open counts as not met.
+
+    Of one programme by its id; by default of the whole case.
+    """
+    own = [each for each in decision.case.programmes if programme in ("", each.id)]
+    case = decision.case.model_copy(update={"programmes": tuple(own)})
+    return QUADRANTS[customers_key(case) == "met", money_key(decision, programme) == "met"]
 
 
 def both_keys(a: Assessment, language: Language) -> Sentence | None:
@@ -188,42 +196,17 @@ def robustness(found: Sensitivity | str, language: Language) -> str:
     outcome = language.text(f"documents.outcome.{found.outcome}")
     if abs(found.estimate) <= found.critical_value * found.std_error:
         return language.text("documents.plain.robust_open", outcome=outcome)
-    strongest = _strongest(found)
-    if strongest is None:
-        value = language.percent(found.robustness_value())
-        return language.text("documents.plain.robust_alone", outcome=outcome, value=value)
-    name, zero, chance = strongest
-    words = {"outcome": outcome, "name": said(name, language), "times": _times(zero, language)}
-    if zero > MOST_TIMES and chance > MOST_TIMES:
-        return language.text("documents.plain.robust_far", **words)
-    return language.text("documents.plain.robust", chance=_times(chance, language), **words)
-
-
-def _strongest(found: Sensitivity) -> tuple[str, float, float] | None:
-    """Recorded columns that would take most away, and how many times as strong erases the figure, or leaves it to chance."""
-    best: tuple[str, float, float] | None = None
-    for row in found.linear.strengths.to_dict("records"):
-        strength = (float(row["r2_score"]), float(row["r2_outcome"]))
-        ends = tuple(_times_as_strong(found, strength, margin=margin) for margin in (0.0, found.critical_value))
-        if best is None or ends[1] < best[2]:
-            best = (str(row["benchmark"]), ends[0], ends[1])
-    return best
-
-
-def _times_as_strong(found: Sensitivity, strength: tuple[float, float], *, margin: float) -> float:
-    """Multiple, in tenths, at which a confounder so many times as strong brings the figure to its margin of error; inf beyond 20."""
-    sign = np.sign(found.estimate)
-    for tenth in range(1, 10 * MOST_TIMES + 1):
-        r2_score, r2_outcome = confounder_as_strong_as(*strength, tenth / 10)
-        if math.isnan(r2_score):  # nothing so strong can stand beside what is recorded
-            return math.inf
-        estimate, error = found.confounded(r2_score, r2_outcome)
-        if sign * estimate - margin * error <= 0:
-            return tenth / 10
-    return math.inf
-
-
-def _times(times: float, language: Language) -> str:
-    if math.isinf(times):
-        return language.text("documents.plain.more_than", number=language.number(MOST_TIMES))
-    return language.number(times, 1)
+    value, limit = (language.percent(found.robustness_value(to=end)) for end in ("zero", "interval"))
+    first = language.text("documents.plain.robust", outcome=outcome, value=value, limit=limit)
+    recorded = found.linear.strengths
+    if recorded.empty:
+        return language.text("documents.plain.robust_alone", first=first)
+    both = (recorded["r2_score"] * recorded["r2_outcome"]).to_numpy()
+    strongest = recorded.iloc[int(both.argmax())]
+    return language.text(
+        "documents.plain.robust_beside",
+        first=first,
+        name=said(str(strongest["benchmark"]), language),
+        score=language.percent(strongest["r2_score"], 2),
+        share=language.percent(strongest["r2_outcome"], 2),
+    )

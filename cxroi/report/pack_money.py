@@ -111,15 +111,14 @@ def programme_table(a: Assessment, language: Language) -> Table | str:
     """What each programme intends, who owns it, on what evidence, and where it stands by both keys."""
     if not isinstance(a.case, Case):
         return a.case
-    whole = not isinstance(a.decision, str)
     rows = []
     for each in a.case.programmes:
         alone = a.case.model_copy(update={"programmes": (each,)})
         said = language.text(f"documents.key_short.{customers_key(alone)}")
         paid, verdict = EMPTY, EMPTY
-        if whole and len(a.case.programmes) == 1 and isinstance(a.decision, BusinessCase):
-            paid = language.text(f"documents.key_short.{money_key(a.decision)}")
-            verdict = capital(language.text(f"documents.quadrant.{quadrant(a.decision)}"))
+        if isinstance(a.decision, BusinessCase):
+            paid = language.text(f"documents.key_short.{money_key(a.decision, each.id)}")
+            verdict = capital(language.text(f"documents.quadrant.{quadrant(a.decision, each.id)}"))
         missing = language.text("executive.not_stated")
         discipline = language.text(f"documents.discipline.{each.discipline}") if each.discipline else missing
         rows.append(

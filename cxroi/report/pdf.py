@@ -26,6 +26,7 @@ SCALES = (1.0, 0.95, 0.9, 0.86, 0.82, 0.78)  # of letters, until a pack fits its
 PACK_PAGES = 2
 LISTED = ("limits",)
 _PAGE_OBJECT = re.compile(rb"/Type\s*/Page\b")
+AIR = 1.15  # of a word in bold
 SLACK = 0.35  # of what a column's longest cell has beyond its longest word, counted for its share of the width
 
 
@@ -83,8 +84,9 @@ def _document(report: Report, day: dt.date) -> dict[str, Any]:
     """The report as the template reads it."""
     language = Language(report.lang)
     first, further = report.key_figures[: report.leading], report.key_figures[report.leading :]
+    opening = report.answer[:1]
     if report.audience is not None:
-        first, further = report.key_figures, ()
+        first, further, opening = report.key_figures, (), report.answer
     return {
         "lang": report.lang,
         "audience": report.audience,
@@ -94,7 +96,8 @@ def _document(report: Report, day: dt.date) -> dict[str, Any]:
         "title": _words(report.title),
         "subtitle": _words(report.subtitle),
         "decision": _words(report.decision.text) if report.decision else "",
-        "answer": [_words(each.text) for each in report.answer],
+        "answer": [_words(each.text) for each in opening],
+        "more": [_words(each.text) for each in report.answer[len(opening) :]],
         "plain": [_words(each.text) for each in report.plain],
         "plain_title": language.text("documents.plain_title"),
         "leading": [_card(each) for each in first],
@@ -149,7 +152,7 @@ def _widths(table: Table) -> list[int]:
 def _letters(cells: Sequence[str]) -> int:
     """Letters that a column is as wide as: its longest word, and some of what its longest cell has more."""
     word = max(len(part) for cell in cells for part in cell.split(" "))
-    return math.ceil(word + 1 + SLACK * (max(map(len, cells)) - word))
+    return math.ceil(AIR * word + 2 + SLACK * (max(map(len, cells)) - word))
 
 
 def _card(figure: KeyFigure) -> dict[str, str]:

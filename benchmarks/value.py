@@ -3,9 +3,9 @@
     python benchmarks/value.py [--worlds clean,attrition] [--seeds 60] [--first-seed 9000] [--customers 5000] [--jobs 2] [--rows rows.csv]
 
 Each company is simulated for twelve quarters. Lifetime value per customer, in all and by band of the last answer, and of one point
-more of NPS, is set against the truth written beside it; a second panel that ends four quarters earlier forecasts the margin of the year that then happened. Prints a
-Markdown table: bias in % of the truth ± its Monte-Carlo error, spread over standard error (the 90 % range's width over 3.29), and the
-coverage of the 95 % interval (the range, 1.96/1.645 times as wide) ± its Monte-Carlo error.
+more of NPS, is set against the truth written beside it; a second panel that ends four quarters earlier forecasts the margin of the
+year that then happened. Prints a Markdown table: bias in % of the truth ± its Monte-Carlo error, spread over standard error (the
+90 % range's width over 3.29), and the coverage of the 95 % interval (the range, 1.96/1.645 times as wide) ± its Monte-Carlo error.
 """
 
 from __future__ import annotations

@@ -351,13 +351,19 @@ def _shifts(fitted: list[Linkage], coefficients: list[Floats], generator: np.ran
 
 
 def _without_season(panel: Panel, people: pd.DataFrame) -> dict[str, pd.Series]:
-    """Orders and margin of the last period, brought to the mean of a year by what everybody ordered: forecasts have no season."""
-    orders = panel.base[(panel.base["column"] == "orders") & (panel.base["level"] == "")].set_index("period")
-    kept = panel.base[(panel.base["column"] == "retained") & (panel.base["level"] == "")].set_index("period")
-    rate = (orders["mean"] / kept["mean"].fillna(1.0)).dropna().sort_index()[-QUARTERS_OF_A_YEAR:]
-    if "orders_now" not in people or len(rate) < QUARTERS_OF_A_YEAR or rate.iloc[-1] <= 0:
+    """Orders and margin of the last period less its season, for the forecast has none; empty where the season is not known.
+
+    Season: orders of a kept customer in the same periods of earlier years over their centred mean of a year, so that a trend is none.
+    """
+    base = panel.base[panel.base["level"] == ""].pivot_table(index="period", columns="column", values="mean")
+    if "orders_now" not in people or "orders" not in base or panel.period != "quarter":
         return {}
-    season = float(rate.iloc[-1] / rate.mean())
+    each = base["orders"] / base.get("retained", 1.0)
+    rate = each.map(np.log).reindex(range(base.index.min(), panel.last_period))
+    a_year = rate.rolling(QUARTERS_OF_A_YEAR).mean()
+    centred = rate - (a_year.shift(-1) + a_year.shift(-2)) / 2
+    earlier = centred[centred.index % QUARTERS_OF_A_YEAR == (panel.last_period - 1) % QUARTERS_OF_A_YEAR].dropna()
+    season = float(np.exp(earlier.mean())) if len(earlier) and np.isfinite(earlier).all() else 1.0
     return {name: people[name] / season for name in ("orders_now", "margin_now")}
 
 

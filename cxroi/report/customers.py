@@ -80,6 +80,8 @@ class Agreement:
     staying, spending : float
         Difference of the value per customer (following less histories, currency) through who stays, or how often customers buy, and through
         what they bring then; they sum to it (each quarter's product is split by Shapley). NaN without an equation of orders.
+    one_cohort : bool
+        Whether all customers joined together, so that the equations cannot tell their age from the calendar.
     """
 
     model: str
@@ -91,6 +93,7 @@ class Agreement:
     following: Floats
     staying: float
     spending: float
+    one_cohort: bool = False
 
     def difference(self) -> Floats:
         """Value that follows the score less that of the model, currency, shape (draws + 1,)."""
@@ -292,6 +295,7 @@ def _agreement(tables: Tables, baseline: BaselineValue | str, value: CustomerVal
         following=value.value_draws() * value.customers,
         staying=staying,
         spending=spending,
+        one_cohort=value.age_is_time,
     )
 
 
@@ -761,7 +765,8 @@ def read_agreement(found: Agreement | str, *, language: Language) -> Sentences:
         }
         lines.append(language.text(f"nb.customers.parts_{kind}", **words))
     window = {} if found.window_days is None else {"days": language.number(found.window_days)}
-    return [*lines, language.text(f"nb.customers.why_{kind}", **window)]
+    lines.append(language.text(f"nb.customers.why_{kind}", **window))
+    return [*lines, language.text("nb.customers.one_cohort")] if found.one_cohort else lines
 
 
 def on_cohorts(found: Customers, measure: Measure, *, language: Language) -> Words:

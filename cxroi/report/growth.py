@@ -25,7 +25,7 @@ from cxroi.report.show import Words
 from cxroi.tables import Tables
 from cxroi.value import acquisition as acquisitions
 from cxroi.value.acquisition import ALL, NO_COST, NOT_REACHED, NOT_STATED, REACHED, Acquisition, acquisition
-from cxroi.value.baseline import baseline_value
+from cxroi.value.baseline import Tracking, baseline_value, held_out
 from cxroi.value.brands import BrandValues, brand_values
 from cxroi.value.earned_growth import EarnedGrowth, earned_growth
 from cxroi.value.forward import NO_ANSWER
@@ -156,7 +156,8 @@ def gather(
     known = as_of(tables, panel)
     metric = exposure if exposure in panel.metrics else results.main_exposure(panel)
     horizon = _terms(panel, *terms)
-    brought, worth = _by_referral(known, horizon, seed)
+    held = NO_NEW_VALUE if horizon is None else held_out(known, seed=seed)  # the same for every breakdown
+    brought, worth = _by_referral(known, horizon, seed, held)
     value, draws = referral_worth(known, brought, worth, would_have_come, seed)
     rates = referral_rates(known, metric) if metric else results.NO_ANSWERS
     if not isinstance(value, str) and not isinstance(rates, str):
@@ -166,13 +167,13 @@ def gather(
         brands = ONE_BRAND
     ways = dict.fromkeys([CHANNEL, *known.segments, BRAND, *([metric] if metric else [])])
     channels = [name.strip() for name in earned_channels.split(",") if name.strip()]
-    costs = {by: _costs(known, by, horizon, seed) for by in ways}
+    costs = {by: _costs(known, by, horizon, seed, held) for by in ways}
     return Growth(
         as_of=known.data_end,
         exposure=metric,
         terms=horizon,
         costs=costs,
-        everybody=_undivided(known, horizon, seed) if isinstance(costs[CHANNEL], str) else costs[CHANNEL],
+        everybody=_undivided(known, horizon, seed, held) if isinstance(costs[CHANNEL], str) else costs[CHANNEL],
         brought=brought,
         rates=rates,
         referral=value,
@@ -207,7 +208,7 @@ def _terms(panel: Panel, horizon_months: int, annual_discount_rate: float) -> Te
     return None if months == 0 or rate == results.AS_STATED else Terms(-(-months // results.MONTHS_OF_A_QUARTER), rate)
 
 
-def _costs(tables: Tables, by: str, terms: Terms | None, seed: int) -> Acquisition | str:
+def _costs(tables: Tables, by: str, terms: Terms | None, seed: int, held: Tracking | str) -> Acquisition | str:
     """Cost, payback and, where terms are known, lifetime value against it."""
     try:
         found = acquisition(tables, by=by)
@@ -218,7 +219,7 @@ def _costs(tables: Tables, by: str, terms: Terms | None, seed: int) -> Acquisiti
             bands = acquisitions.first_bands(tables, by)
             assert not isinstance(bands, str)
             valued, column = _with_column(tables, bands.rename({"level": FIRST_BAND})), FIRST_BAND
-        draws = _new_customer_draws(valued, column, terms, seed)
+        draws = _new_customer_draws(valued, column, terms, seed, held)
         if by in METRICS:  # whoever answered had stayed until then, so that bands compare with one another only
             draws = {level: one for level, one in draws.items() if level not in (ALL, NO_ANSWER)}
         return acquisition(tables, by=by, values=draws, seed=seed) if draws else found
@@ -226,10 +227,10 @@ def _costs(tables: Tables, by: str, terms: Terms | None, seed: int) -> Acquisiti
         return str(error)
 
 
-def _undivided(tables: Tables, terms: Terms | None, seed: int) -> Acquisition | str:
+def _undivided(tables: Tables, terms: Terms | None, seed: int, held: Tracking | str) -> Acquisition | str:
     """Cost, payback and value of all customers together."""
     marked = replace(tables, customers=tables.customers.with_columns(nw.lit(ALL).alias(UNDIVIDED)))
-    draws = {} if terms is None else _new_customer_draws(tables, None, terms, seed)
+    draws = {} if terms is None else _new_customer_draws(tables, None, terms, seed, held)
     found = acquisition(marked, by=UNDIVIDED, values=draws or None, seed=seed)
     if isinstance(found, str):
         return found
@@ -242,7 +243,9 @@ def _with_column(tables: Tables, column: nw.LazyFrame[Any]) -> Tables:
     return replace(tables, customers=tables.materialise(joined))
 
 
-def _new_customer_draws(tables: Tables, by: str | None, terms: Terms, seed: int) -> dict[str, Floats]:
+def _new_customer_draws(
+    tables: Tables, by: str | None, terms: Terms, seed: int, held: Tracking | str
+) -> dict[str, Floats]:
     """Draws of the value of a new customer of each level that has a model of its own, and of all; empty where there is none."""
     found = baseline_value(
         tables,
@@ -250,6 +253,7 @@ def _new_customer_draws(tables: Tables, by: str | None, terms: Terms, seed: int)
         annual_discount_rate=terms.annual_discount_rate,
         by=by,
         seed=seed,
+        holdout=held,
     )
     if isinstance(found, str):
         return {}
@@ -257,7 +261,9 @@ def _new_customer_draws(tables: Tables, by: str | None, terms: Terms, seed: int)
     return {NOT_STATED if level == MISSING else level: one[1:] for level, one in draws.items() if one is not None}
 
 
-def _by_referral(tables: Tables, terms: Terms | None, seed: int) -> tuple[Acquisition | str, Draws]:
+def _by_referral(
+    tables: Tables, terms: Terms | None, seed: int, held: Tracking | str
+) -> tuple[Acquisition | str, Draws]:
     """Cost and value of customers who were referred and of the others, with the draws of value."""
     if tables.referrals is None:
         return NO_REFERRALS, {}
@@ -266,7 +272,9 @@ def _by_referral(tables: Tables, terms: Terms | None, seed: int) -> tuple[Acquis
     )
     marked = _with_column(tables, referred)
     marked = replace(marked, customers=marked.customers.with_columns(nw.col(BROUGHT).fill_null(OTHERWISE)))
-    draws = {} if terms is None or tables.transactions is None else _new_customer_draws(marked, BROUGHT, terms, seed)
+    draws: Draws = {}
+    if terms is not None and tables.transactions is not None:
+        draws = _new_customer_draws(marked, BROUGHT, terms, seed, held)
     return acquisition(marked, by=BROUGHT, values=draws or None, seed=seed), draws
 
 

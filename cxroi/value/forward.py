@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from cxroi.linkage import Linkage
 from cxroi.linkage.design import BEND, OBSERVED
+from cxroi.linkage.effects import level_shift
 from cxroi.linkage.fit import joint_covariance, mean, mean_slope
+from cxroi.linkage.model import base_level
 from cxroi.linkage.persistence import Persistence
 from cxroi.linkage.satisfaction import expects_satisfaction
 from cxroi.panel import Panel
@@ -22,6 +24,7 @@ REPRESENTATIVES = 240
 ACTIVE_ROWS = 20_000  # of the active base, enough to choose representatives from
 FEWEST_OF_A_BAND = 40
 LEVEL_ROWS = 500
+SHAPES = (1.0, 6.0)
 QUARTERS_OF_A_YEAR = 4
 NEWTON_STEPS = 6
 SECANT_POINTS = 0.5  # a case's gains are of this order; the response is exact for a constant gain of this size
@@ -127,10 +130,9 @@ def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -
     share = people["share"].to_numpy()
     expected = [_expected_scores(equations, people, quarter) for quarter in range(1, quarters + 1)]
     parts = _prepare(equations, people, draws, generator)
-    ages = [
-        np.exp(people["log_tenure"].to_numpy()) if "log_tenure" in people else np.ones(len(people)),
-        1.0 + people["periods_before"].to_numpy(dtype=float) if "periods_before" in people else np.ones(len(people)),
-    ]
+    tenure = np.exp(people["log_tenure"].to_numpy()) if "log_tenure" in people else np.ones(len(people))
+    seen = people["periods_before"].to_numpy(dtype=float) if "periods_before" in people else np.zeros(len(people))
+    shape, stretch = _shapes_of_ageing(equations.panel, draws, np.random.default_rng([seed, 3]))
     fades = (
         None
         if equations.persistence is None
@@ -150,7 +152,7 @@ def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -
     beside = {linkage.outcome: np.zeros((draws + 1, quarters)) for linkage in equations.beside if "secant" in gains}
     survive = {name: np.ones(size) for name in gains}
     for step in range(quarters):
-        older = [np.log((age + step) / age) for age in ages]
+        older = [np.log((tenure + step) / tenure), stretch * np.log((shape + seen + step) / (shape + seen))]
         drift = expected[step] - expected[0]
         spent: dict[str, Floats] = {}
         for name, gain in gains.items():
@@ -189,6 +191,24 @@ def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -
     )
 
 
+def _shapes_of_ageing(panel: Panel, draws: int, generator: np.random.Generator) -> tuple[Floats, Floats]:
+    """How the hazard goes on falling with the time a customer was seen, n periods: as the log of c + n, shape (draws + 1, 1).
+
+    Returns c and the factor from the coefficient of log(1 + n), that of the equation, to that of log(c + n). The likelihood hardly
+    tells one c from another while the years beyond the data hang on it, so c is drawn between ``SHAPES``; the estimate takes the
+    (geometric) middle.
+    """
+    low, high = np.log(SHAPES)
+    shape = np.exp(np.r_[(low + high) / 2, generator.uniform(low, high, draws)])[:, None]
+    if "periods_before" not in panel.rows:
+        return shape, np.ones((draws + 1, 1))
+    seen, count = np.unique(panel.rows["periods_before"].to_numpy(dtype=float), return_counts=True)
+    own, other = np.log1p(seen), np.log(shape + seen)
+    own, other = (values - np.average(values, weights=count, axis=-1)[..., None] for values in (own, other))
+    spread = (other**2 @ count)[:, None]
+    return shape, np.where(spread > 0, (other * own) @ count[:, None] / np.maximum(spread, 1e-12), 1.0)
+
+
 def _representatives(equations: Equations) -> pd.DataFrame:
     """About 240 active customers that stand for all; ``share`` sums to 1.
 
@@ -218,10 +238,10 @@ def _representatives(equations: Equations) -> pd.DataFrame:
 
 def _columns(equations: Equations, linkage: Linkage, people: pd.DataFrame) -> Floats:
     """Design of an equation for active customers at their expected scores of the first quarter, periods of a year averaged."""
-    known = sorted(equations.panel.rows["period"].unique())
-    recent = (known[1:] if len(known) > 2 else known)[-QUARTERS_OF_A_YEAR:]  # nobody has a history in the first period
+    recent = _recent_periods(equations.panel)
     if equations.exposure:
         people = people.assign(**{equations.exposure: _expected_scores(equations, people, 1)})
+    people = people.assign(**_without_season(equations.panel, people))
     columns = linkage.design.at(people.assign(period=recent[0]))
     someone = people.iloc[:1]  # periods move everybody's columns alike
     by_period = [linkage.design.at(someone.assign(period=period))[0] for period in recent]
@@ -286,31 +306,74 @@ def _normal(covariance: Floats, draws: int, generator: np.random.Generator) -> F
 
 
 def _shifts(fitted: list[Linkage], coefficients: list[Floats], generator: np.random.Generator) -> list[Floats]:
-    """Level shift of each equation and draw, shape (draws + 1,): the weighted mean meets the base's level, itself drawn."""
+    """Level shift of each equation and draw, shape (draws + 1,): the weighted mean meets the base's own level, itself drawn.
+
+    Level and mean are those of the last year's periods: what everybody did lately is known, whoever answered. The shift at the
+    estimates is found on all their rows, its change from draw to draw on a sample of them.
+    """
     found: list[Floats] = []
-    keep: Floats | None = None
+    stays: Floats | None = None  # of every row, at the estimates
+    keep: Floats | None = None  # of the sampled rows, at each draw
     for linkage, drawn in zip(fitted, coefficients, strict=True):
-        shift = np.full(len(drawn), linkage.shift)
-        if linkage.level is not None and linkage.level[0] != 0:
-            rows = np.arange(len(linkage.design.matrix)) if linkage.outcome != "orders" else linkage.used
-            rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), LEVEL_ROWS)).astype(np.int64)]
-            weights = np.broadcast_to(linkage.calibration.weights[rows], (len(drawn), len(rows)))
-            if linkage.outcome not in ("retained", "orders") and keep is not None:
-                weights = weights * keep
-            total = linkage.calibration.weights[rows].sum()
-            predictor = drawn @ linkage.design.matrix[rows].T
-            level, variance = linkage.level
-            at_estimate = float(weights[0] @ mean(predictor[0] + linkage.shift, linkage.fitted.family)) / total
-            noise = np.r_[0.0, generator.standard_normal(len(drawn) - 1)] * np.sqrt(variance) / level
-            target = at_estimate * np.maximum(1.0 + noise, 0.05)
-            for _ in range(NEWTON_STEPS):
-                outcome = mean(predictor + shift[:, None], linkage.fitted.family)
-                slope = (weights * mean_slope(outcome, linkage.fitted.family)).sum(axis=1) / total
-                shift = shift - ((weights * outcome).sum(axis=1) / total - target) / np.maximum(slope, 1e-12)
-            if linkage.outcome == "retained":
-                keep = mean(predictor + shift[:, None], linkage.fitted.family)
+        rows = linkage.panel.answered(linkage.exposure)
+        recent = np.isin(rows["period"].to_numpy(), _recent_periods(linkage.panel))
+        known = None if linkage.level is None else base_level(linkage.panel, linkage.outcome, rows[recent])
+        if known is None or known[0] == 0:
+            found.append(np.full(len(drawn), linkage.shift))
+            continue
+        level, variance = known
+        is_amount = linkage.outcome not in ("retained", "orders")
+        places = np.flatnonzero(recent) if linkage.outcome != "orders" else linkage.used[recent[linkage.used]]
+        weights = linkage.calibration.weights[places]
+        at_rows = linkage.slopes.at(places)
+        if is_amount and stays is not None:
+            own = weights * stays[places]
+            start = level_shift(at_rows, own, level * float(weights.sum() / own.sum()))
+        else:
+            start = level_shift(at_rows, weights, level)
+        if linkage.outcome == "retained":
+            stays = mean(linkage.slopes.predictors(start)[0], "logit")
+        some = places[np.linspace(0, len(places) - 1, min(len(places), LEVEL_ROWS)).astype(np.int64)]
+        weights = np.broadcast_to(linkage.calibration.weights[some], (len(drawn), len(some)))
+        total = weights[0].sum()
+        if is_amount and keep is not None:
+            weights = weights * keep
+        predictor = drawn @ linkage.design.matrix[some].T
+        at_estimate = float(weights[0] @ mean(predictor[0] + start, linkage.fitted.family)) / total
+        noise = np.r_[0.0, generator.standard_normal(len(drawn) - 1)] * np.sqrt(variance) / level
+        target = at_estimate * np.maximum(1.0 + noise, 0.05)
+        shift = np.full(len(drawn), start)
+        for _ in range(NEWTON_STEPS):
+            outcome = mean(predictor + shift[:, None], linkage.fitted.family)
+            slope = (weights * mean_slope(outcome, linkage.fitted.family)).sum(axis=1) / total
+            shift = shift - ((weights * outcome).sum(axis=1) / total - target) / np.maximum(slope, 1e-12)
+        if linkage.outcome == "retained":
+            keep = mean(predictor + shift[:, None], "logit")
         found.append(shift)
     return found
+
+
+def _without_season(panel: Panel, people: pd.DataFrame) -> dict[str, pd.Series]:
+    """Orders and margin of the last period less its season, for the forecast has none; empty where the season is not known.
+
+    Season: orders of a kept customer in the same periods of earlier years over their centred mean of a year, so that a trend is none.
+    """
+    base = panel.base[panel.base["level"] == ""].pivot_table(index="period", columns="column", values="mean")
+    if "orders_now" not in people or "orders" not in base or panel.period != "quarter":
+        return {}
+    each = base["orders"] / base.get("retained", 1.0)
+    rate = each.map(np.log).reindex(range(base.index.min(), panel.last_period))
+    a_year = rate.rolling(QUARTERS_OF_A_YEAR).mean()
+    centred = rate - (a_year.shift(-1) + a_year.shift(-2)) / 2
+    earlier = centred[centred.index % QUARTERS_OF_A_YEAR == (panel.last_period - 1) % QUARTERS_OF_A_YEAR].dropna()
+    season = float(np.exp(earlier.mean())) if len(earlier) and np.isfinite(earlier).all() else 1.0
+    return {name: people[name] / season for name in ("orders_now", "margin_now")}
+
+
+def _recent_periods(panel: Panel) -> list[int]:
+    """The last year's periods of the panel's rows, without the first of all: nobody has a history in it."""
+    known = sorted(int(period) for period in panel.rows["period"].unique())
+    return (known[1:] if len(known) > 2 else known)[-QUARTERS_OF_A_YEAR:]
 
 
 def _expected_scores(equations: Equations, people: pd.DataFrame, quarter: int) -> Floats:

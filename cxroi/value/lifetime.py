@@ -31,6 +31,10 @@ Floats = NDArray[np.float64]
 MOST_QUARTERS = 80
 DAYS_OF_A_QUARTER, DAYS_OF_GRACE = 91, 10
 FEWEST_YOUNG = 30
+ONE_COHORT = (
+    "all customers joined together, so their age and the calendar are not told apart; "
+    "spend is taken to stay as it was in the last year"
+)
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,11 @@ class CustomerValue:
     def evidence(self) -> str:
         """Rung of the claim ladder of the linkage underneath."""
         return "association" if self.margin is None else self.margin.evidence
+
+    @property
+    def age_is_time(self) -> bool:
+        """Whether all customers joined together: then tenure and period are one thing, and how spend changes with either is a guess."""
+        return self.margin is not None and any("period_label" in name for name in self.margin.design.dropped)
 
     @cached_property
     def _paths(self) -> Paths:
@@ -260,10 +269,10 @@ class CustomerValue:
             else "needs answers of the same customers in four quarters or more"
         )
         number = self.persistence.fade if self.persistence is not None else np.nan
-        own = pd.DataFrame(
-            [("persistence", "pass" if fades else "warn", number, advice)],
-            columns=["name", "verdict", "number", "advice"],
-        )
+        rows = [("persistence", "pass" if fades else "warn", number, advice)]
+        if self.age_is_time:
+            rows.append(("age against calendar", "warn", np.nan, ONE_COHORT))
+        own = pd.DataFrame(rows, columns=["name", "verdict", "number", "advice"])
         return pd.concat([*parts, own], ignore_index=True)
 
     def plot(self) -> Axes:

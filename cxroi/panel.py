@@ -240,15 +240,18 @@ def build_panel(tables: Tables, *, period: periods.Period = "quarter", last_peri
     known_from = {name: first for name, (_, first) in further.items()}
     scale = _money_scale(activity)
     in_base = grid.filter((nw.col("in_base") == 1) & (nw.col("at_risk") == 1))
-    followed = _described(tables, in_base.filter(nw.col("period") < last), span, scale, known_from)
-    at_end = _described(tables, in_base.filter(nw.col("period") == last), span, scale, known_from)
     declared = _declared(tables)
+    looked_at = scope.select("customer_id")
+    known_of = tables.customers.select("customer_id", *declared).join(looked_at, on="customer_id", how="semi")
+    known_of = tables.materialise(known_of)
+    followed = _described(known_of, in_base.filter(nw.col("period") < last), span, scale, known_from)
+    at_end = _described(known_of, in_base.filter(nw.col("period") == last), span, scale, known_from)
     common = _common(tables, period, last) | {"base": _base(followed, declared), "outcomes": (*OUTCOMES, *further)}
     of_pilot = None
     if assigned is not None:
         in_pilot = grid.filter((nw.col("at_risk") == 1) & (nw.col("period") < last))
         in_pilot = in_pilot.join(assigned.select("customer_id").unique(), on="customer_id", how="semi")
-        of_pilot = _described(tables, in_pilot, span, scale, known_from).join(assigned, on="customer_id", how="inner")
+        of_pilot = _described(known_of, in_pilot, span, scale, known_from).join(assigned, on="customer_id", how="inner")
     if tables.surveys is None:
         frames = (_collect(followed, ["customer_id", "period"]), _active(at_end, None, (), every))
         rows, active, pilot = _coded(*frames, beside=_pilot(of_pilot, declared, ()))
@@ -264,14 +267,14 @@ def build_panel(tables: Tables, *, period: periods.Period = "quarter", last_peri
             **common,
         )
     metrics = _metrics(tables)
-    classified = _classified_answers(tables, period, span)
+    classified = tables.materialise(_classified_answers(tables, scope, period, span))
     known = classified.filter(
         (nw.col("reason") == "kept") | ((nw.col("reason") == NOT_OVER) & (nw.col("period") == last))
     )
     answers = tables.materialise(_mean_answers(known, ["customer_id", "period"], metrics))
     linked = grid.filter(nw.col("period") < last).join(answers, on=["customer_id", "period"], how="inner")
     active_then = linked.filter(nw.col("was_active") == 1)
-    rows = _collect(_described(tables, active_then, span, scale, known_from), ["customer_id", "period"])
+    rows = _collect(_described(known_of, active_then, span, scale, known_from), ["customer_id", "period"])
     inactive = _count(linked.filter(nw.col("was_active") == 0), [f"{metric}_answers" for metric in metrics])
     if rows.empty:
         raise InputError(
@@ -291,7 +294,7 @@ def build_panel(tables: Tables, *, period: periods.Period = "quarter", last_peri
     return Panel(
         rows=_typed(coded, declared),
         active=_typed(active, declared),
-        accounting=_accounting(classified, answered, inactive, len(rows), period),
+        accounting=_accounting(classified, _silent(tables), answered, inactive, len(rows), period),
         timing="before",
         metrics=metrics,
         score_ranges=_score_ranges(tables, metrics),
@@ -674,7 +677,7 @@ def _along(expression: nw.Expr) -> nw.Expr:
     return expression.over("customer_id", order_by="period")
 
 
-def _described(tables: Tables, grid: Frame, span: tuple[int, int], scale: float, known_from: dict[str, int]) -> Frame:
+def _described(known_of: Frame, grid: Frame, span: tuple[int, int], scale: float, known_from: dict[str, int]) -> Frame:
     """Rows of the grid with controls known at the end of the period, and outcomes of the next one.
 
     ``known_from`` names further outcomes with the period in which their records begin; before that they are null.
@@ -709,7 +712,7 @@ def _described(tables: Tables, grid: Frame, span: tuple[int, int], scale: float,
     )
     scores = [column for column in grid.collect_schema().names() if column in SCORED]
     return grid.select("customer_id", "period", *OUTCOMES, *known_from, *KNOWN, *HISTORY, *scores).join(
-        tables.customers.select("customer_id", *_declared(tables)), on="customer_id", how="left"
+        known_of, on="customer_id", how="left"
     )
 
 
@@ -776,21 +779,24 @@ def _signed_log(column: str, scale: float) -> nw.Expr:
     return nw.when(share >= 0).then((share.abs() + 1).log()).otherwise((share.abs() + 1).log() * -1.0)
 
 
-def _classified_answers(tables: Tables, period: periods.Period, span: tuple[int, int]) -> Frame:
-    """Every row of surveys with its period and the reason why it is not used, or ``kept``."""
+def _silent(tables: Tables) -> int:
+    """Number of invitations without an answer."""
+    assert tables.surveys is not None
+    return _row_count(tables.surveys.filter(nw.col("score").is_null()))
+
+
+def _classified_answers(tables: Tables, scope: Frame, period: periods.Period, span: tuple[int, int]) -> Frame:
+    """Every answer with its period and the reason why it is not used, or ``kept``."""
     assert tables.surveys is not None
     first, last = span
-    customers = _span(tables, period)
-    names = customers.collect_schema().names()
-    surveys = tables.surveys
+    names = scope.collect_schema().names()
+    surveys = tables.surveys.filter(~nw.col("score").is_null())
     if "touchpoint" not in surveys.collect_schema().names():
         surveys = surveys.with_columns(touchpoint=nw.lit(None, nw.String))
-    relationship = surveys.filter(
-        (nw.col("metric") == "nps") & nw.col("touchpoint").is_null() & ~nw.col("score").is_null()
-    )
+    relationship = surveys.filter((nw.col("metric") == "nps") & nw.col("touchpoint").is_null())
     has_relationship = len(relationship.head(1).collect()) > 0
     surveys = surveys.with_columns(period=_period_of("answered_at", period, missing=NEVER)).join(
-        customers.select("customer_id", "joined", "left", *(["left_on"] if "left_on" in names else [])),
+        scope.select("customer_id", "joined", "left", *(["left_on"] if "left_on" in names else [])),
         on="customer_id",
         how="left",
     )
@@ -802,9 +808,7 @@ def _classified_answers(tables: Tables, period: periods.Period, span: tuple[int,
             & (nw.col("answered_at").dt.truncate("1d") > nw.col("left_on").dt.truncate("1d"))
         ).fill_null(False)
     return surveys.with_columns(
-        reason=nw.when(nw.col("score").is_null())
-        .then(nw.lit("invited, no answer"))
-        .when(nw.col("answered_at").is_null())
+        reason=nw.when(nw.col("answered_at").is_null())
         .then(nw.lit("answer without a date"))
         .when(nw.col("joined").is_null())
         .then(nw.lit("customer not in customers"))
@@ -819,7 +823,7 @@ def _classified_answers(tables: Tables, period: periods.Period, span: tuple[int,
         .when(nw.col("period") >= last)
         .then(nw.lit(NOT_OVER))
         .otherwise(nw.lit("kept"))
-    )
+    ).select("customer_id", "period", "metric", "score", "answered_at", "reason")
 
 
 def _mean_answers(answers: Frame, keys: Sequence[str], metrics: Sequence[str]) -> Frame:
@@ -998,9 +1002,12 @@ def _rounded(values: np.ndarray) -> np.ndarray:
         return np.where(np.isfinite(values), np.round(values * factor) / factor, values)
 
 
-def _accounting(classified: Frame, kept: int, inactive: int, rows: int, period: periods.Period) -> pd.DataFrame:
+def _accounting(
+    classified: Frame, silent: int, kept: int, inactive: int, rows: int, period: periods.Period
+) -> pd.DataFrame:
     counts = classified.group_by("reason").agg(nw.len().alias("rows")).collect("pandas").to_native()
     by_reason = dict(zip(counts["reason"], counts["rows"].astype(int), strict=True))
+    by_reason |= {"invited, no answer": silent} if silent else {}
     read = sum(by_reason.values())
     candidates = by_reason.pop("kept", 0)
     lost = [("answers", reason, -count) for reason, count in sorted(by_reason.items())]

@@ -217,6 +217,8 @@ def test_a_terminal_gets_one_display_that_lives(monkeypatch, capsys) -> None:
     with progress.shown(lambda _: pytest.fail("a line was written")) as tell:
         tell(RUN.Progress("01_data", "started", 0, 12, 0.0))
     assert "01_data" in capsys.readouterr().out
+
+
 def test_formats_and_leaders_reach_the_report_or_stop_it(monkeypatch, tmp_path: Path, capsys) -> None:
     seen = {}
 

@@ -99,7 +99,9 @@ class Block:
 
     def labels(self, code: Code) -> dict[str, str]:
         """Label of each field by its key, without the star of what is needed."""
-        return {field.key: Language(code).text(f"case_workbook.field.{self.name}.{field.message}") for field in self.fields}
+        return {
+            field.key: Language(code).text(f"case_workbook.field.{self.name}.{field.message}") for field in self.fields
+        }
 
 
 @dataclass(frozen=True)

@@ -283,7 +283,8 @@ def _check_headings(found: Found, unknown: Mapping[int, str], report: Report) ->
 def _lines(found: Found, report: Report) -> Iterator[Line]:
     """Lines of data, their cells read; guidance, examples and empty lines are passed over."""
     marks = {
-        mark: {plain(Language(code).text(f"case_workbook.marker.{mark}")) for code in CODES} for mark in ("help", "example")
+        mark: {plain(Language(code).text(f"case_workbook.marker.{mark}")) for code in CODES}
+        for mark in ("help", "example")
     }
     places = set(found.columns.values())
     merged = _merged(found)

@@ -197,8 +197,9 @@ def as_of(tables: Tables, panel: Panel) -> Tables:
 def channel_costs(known: Tables, panel: Panel, *, seed: int) -> Acquisition | str:
     """Cost of a new customer by channel with value against it, over the stated terms; of everybody where the data name no channel."""
     terms = _terms(panel, 0, results.AS_STATED)
-    found = _costs(known, CHANNEL, terms, seed)
-    return _undivided(known, terms, seed) if isinstance(found, str) else found
+    held = NO_NEW_VALUE if terms is None else held_out(known, seed=seed)
+    found = _costs(known, CHANNEL, terms, seed, held)
+    return _undivided(known, terms, seed, held) if isinstance(found, str) else found
 
 
 def _terms(panel: Panel, horizon_months: int, annual_discount_rate: float) -> Terms | None:

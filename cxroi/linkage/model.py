@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import formulaic
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import special
 
 from cxroi.errors import InputError
@@ -22,6 +23,7 @@ from cxroi.linkage.fit import (
     Floats,
     Ints,
     fit,
+    independent_columns,
     inflation,
     joint_variance,
     mean,
@@ -86,6 +88,8 @@ class Linkage:
         Expected satisfaction in place of single answers, where the method uses it.
     placebo : Placebo or None
         Whether orders before an answer leave it alone, where answers are repeated enough to see.
+    silent_rows : int
+        Rows left out because nobody of their period or level has any of the outcome.
     """
 
     panel: Panel
@@ -103,6 +107,7 @@ class Linkage:
     retention: Linkage | None = None
     scores: Calibrated | None = None
     placebo: Placebo | None = None
+    silent_rows: int = 0
 
     def __repr__(self) -> str:
         return repr(self.tidy())
@@ -260,6 +265,9 @@ class Linkage:
                 "iterations of the fit",
             )
         )
+        if self.outcome in FURTHER_OUTCOMES:
+            told = "rows left out: in their period, or level of a control, nobody has any, so they say nothing of the score"
+            rows.append(("levels without any", "warn" if self.silent_rows else "pass", float(self.silent_rows), told))
         if self.fitted.family == "poisson":
             over = self.fitted.dispersion > 1.2
             rows.append(
@@ -484,6 +492,9 @@ def fit_outcome(
     rows = _answered(panel, exposure)
     usable = rows[outcome].notna() & (_stayed(rows) if outcome != "retained" else True)
     used = np.flatnonzero(usable.to_numpy())
+    if outcome in FURTHER_OUTCOMES:
+        used = used[_in_levels_with_any(rows.iloc[used], outcome, design.right_hand_side)]
+    silent_rows = int(usable.sum()) - len(used)
     target = rows[outcome].to_numpy(dtype=float)[used]
     clusters = rows["customer"].to_numpy()[used]
     picked = None if len(used) == len(rows) else used
@@ -493,6 +504,11 @@ def fit_outcome(
         if start is not None and len(start) == len(present):
             start = start[present]
         design = design.without(*(name for name, is_there in zip(design.columns, present, strict=True) if not is_there))
+    if silent_rows:  # a level that all others are set against may be among those left out
+        kept = set(independent_columns(design.matrix, rows=picked).tolist())
+        if start is not None and len(start) == len(design.columns):
+            start = start[sorted(kept)]
+        design = design.without(*(name for at, name in enumerate(design.columns) if at not in kept))
     family = FAMILIES[outcome]
     if outcome in AMOUNTS and (float((target < 0).mean()) > MOST_NEGATIVE_ROWS or target.mean() <= 0):
         family = "gaussian"
@@ -518,6 +534,7 @@ def fit_outcome(
         separated=perfect if by_score else (),
         predicting=() if by_score else perfect,
         retention=retention,
+        silent_rows=silent_rows,
     )
 
 
@@ -826,6 +843,25 @@ def _stayed(rows: pd.DataFrame) -> pd.Series:
     """Rows of customers known to have stayed, shape (rows,); all where the panel does not know retention."""
     retained = rows["retained"]
     return retained == 1 if retained.notna().any() else pd.Series(True, index=rows.index)
+
+
+def _in_levels_with_any(rows: pd.DataFrame, outcome: str, right_hand_side: str) -> NDArray[np.bool_]:
+    """Rows outside of levels (of a category, or periods) in which nobody has any of the outcome, shape (rows,).
+
+    There the fitted count is 0 whatever the score: such rows say nothing of it, and their coefficient would run to minus infinity.
+    *Source*: Santos Silva & Tenreyro (2010), Economics Letters 107:310.
+    """
+    has_any = rows[outcome].to_numpy() > 0
+    named = {str(name) for name in formulaic.Formula(right_hand_side).required_variables}
+    categories = [name for name in sorted(named & set(rows.columns)) if rows[name].dtype.kind not in "fiub"]
+    levels = [rows[name].to_numpy() for name in (*categories, *(["period"] if "period_label" in named else []))]
+    kept = np.ones(len(rows), dtype=bool)
+    while True:
+        before = int(kept.sum())
+        for each in levels:
+            kept &= np.isin(each, pd.unique(each[kept & has_any]))
+        if kept.sum() in (before, 0):
+            return kept if kept.any() else np.ones(len(rows), dtype=bool)
 
 
 def _answered(panel: Panel, exposure: str) -> pd.DataFrame:

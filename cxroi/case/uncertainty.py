@@ -201,7 +201,6 @@ def _linkage_rows(decision: BusinessCase) -> Iterator[TornadoRow]:
     middle = Inputs({}, 1)
     base = float(present_values(case, response, middle).whole[0])
     ranked = ranked_draws(case, response)
-    draw = ranked[len(ranked) // 2]
     width = response.score_range[1] - response.score_range[0]
     worth = {name: np.zeros(len(ranked)) for name in channels(response)}
     for each in case.programmes:
@@ -210,7 +209,7 @@ def _linkage_rows(decision: BusinessCase) -> Iterator[TornadoRow]:
             worth[name] += gain * (1.0 - case.tax_rate) * values
     for name, values in worth.items():
         low, high = (float(end) for end in np.quantile(values, [LOW_END, HIGH_END]))
-        rest = base - float(values[draw])
+        rest = base - float(np.median(values))  # the draw in the middle of the whole can lie at an end of a part
         yield TOTAL, f"linkage: {name}", "uncertain", low, high, case.currency, low + rest, base, high + rest
 
 

@@ -114,8 +114,7 @@ def refuse_summed(claims: Mapping[str, float]) -> pd.DataFrame:
     ...
     cxroi.errors.InputError: benefits that are summed must not hold the same term of customer value; ...
     """
-    names = dict(zip(BENEFITS, identity.BENEFITS, strict=True))
-    return identity.refuse_overlap({names.get(name, name): amount for name, amount in claims.items()})
+    return identity.refuse_overlap(claims)
 
 
 def _terms(benefit: str) -> tuple[str, ...]:

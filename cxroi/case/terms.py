@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+from cxroi.value import identity
+
 CATEGORIES = (
     "people_hired",
     "training_consulting",
@@ -16,18 +18,7 @@ CATEGORIES = (
 )
 """The eight cost categories, 1 to 8."""
 
-BENEFITS = (
-    "retention",
-    "longer_stay_higher_spend",
-    "referrals",
-    "trial_and_forgiveness",
-    "lifetime_value",
-    "less_acquisition_and_price_pressure",
-    "lower_selling_marketing_service_cost",
-    "happier_workplace",
-    "better_world",
-    "customer_centric_culture",
-)
+BENEFITS = tuple(identity.BENEFITS)
 """The ten benefits, 1 to 10; the last three stay outside the money unless a figure and its source are stated."""
 
 Evidence = Literal["association", "adjusted", "within_customer", "quasi_experiment", "experiment"]

@@ -22,7 +22,7 @@ from cxroi.errors import InputError, NotebookFailed
 from cxroi.tables import Violation
 
 RUN = importlib.import_module("cxroi.report.run")  # the package may bind the name to the function
-COMMANDS = ("check", "estimate", "run", "simulate")
+COMMANDS = ("check", "estimate", "run", "simulate", "template")
 
 
 def test_help_loads_no_library() -> None:

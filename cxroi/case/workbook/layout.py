@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel
 
 from cxroi.case.programme import Basis, Benefit, Budget, Case, Correlation, Cost, Driver, Profile, Programme, Saving
+from cxroi.case.rules import uncertain_inputs
 from cxroi.case.terms import BENEFITS, CATEGORIES, LADDER, BusinessModel, Discipline, Kind, Metric
 from cxroi.language import Code, Language
 
@@ -28,7 +29,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "basis": get_args(Kind),
     "business_model": get_args(BusinessModel),
     "timing": ("end", "mid"),
-    "uncertain": ("linkage", "score_gain", "overrun", "savings", "benefits"),
+    "uncertain": tuple(dict.fromkeys(name.partition(".")[0] for name in uncertain_inputs(["any"]))),
     "assumption": (
         "annual_discount_rate",
         "tax_rate",

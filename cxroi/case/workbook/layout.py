@@ -293,7 +293,7 @@ CORRELATIONS = Block(
         Field("first_programme", "programme", width=16),
         Field("second", "choice", needed=True, choices="uncertain", width=30),
         Field("second_programme", "programme", width=16),
-        _field(Correlation, "correlation", "number", needed=True, width=13),
+        _field(Correlation, "correlation", "number", needed=True, width=24),
         _text(Correlation, "source", needed=True, width=40),
     ),
     lines=10,

@@ -26,7 +26,7 @@ from cxroi.report import progress
 from cxroi.tables import Violation
 
 RUN = importlib.import_module("cxroi.report.run")  # the package may bind the name to the function
-COMMANDS = ("check", "compare", "estimate", "init", "run", "simulate")
+COMMANDS = ("check", "compare", "estimate", "init", "run", "simulate", "template")
 
 
 def test_help_loads_no_library() -> None:

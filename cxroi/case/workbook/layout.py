@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel
 
 from cxroi.case.programme import Basis, Benefit, Budget, Case, Correlation, Cost, Driver, Profile, Programme, Saving
+from cxroi.case.rules import uncertain_inputs
 from cxroi.case.terms import BENEFITS, CATEGORIES, LADDER, BusinessModel, Discipline, Kind, Metric
 from cxroi.language import Code, Language
 
@@ -28,7 +29,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "basis": get_args(Kind),
     "business_model": get_args(BusinessModel),
     "timing": ("end", "mid"),
-    "uncertain": ("linkage", "score_gain", "overrun", "savings", "benefits"),
+    "uncertain": tuple(dict.fromkeys(name.partition(".")[0] for name in uncertain_inputs(["any"]))),
     "assumption": (
         "annual_discount_rate",
         "tax_rate",
@@ -294,7 +295,7 @@ CORRELATIONS = Block(
         Field("first_programme", "programme", width=16),
         Field("second", "choice", needed=True, choices="uncertain", width=30),
         Field("second_programme", "programme", width=16),
-        _field(Correlation, "correlation", "number", needed=True, width=13),
+        _field(Correlation, "correlation", "number", needed=True, width=24),
         _text(Correlation, "source", needed=True, width=40),
     ),
     lines=10,

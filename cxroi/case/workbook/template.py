@@ -55,6 +55,7 @@ LETTERS = 1.15
 LINE_HEIGHT = 1.32
 """Height of a line over the size of its letters."""
 LAST_MONTH = 360
+ONE_PAGE_QUARTERS = 20
 CURRENCIES = ("VND", "USD", "EUR", "GBP", "JPY", "CNY", "KRW", "SGD", "THB", "AUD")
 
 
@@ -104,7 +105,7 @@ def _write(lines: Mapping[str, Sequence[Values]], path: str | Path, *, lang: Cod
             _sheet(pen, worksheet, sheet, lines, lists)
     _guide(pen, sheets[SHEETS[0]])
     for sheet, worksheet in sheets.items():
-        _print_setup(pen, worksheet, sheet)
+        _print_setup(pen, worksheet, sheet, lines)
     sheets[SHEETS[0]].activate()
     book.close()
     unfinished.replace(path)
@@ -509,11 +510,12 @@ def _wide(worksheet: Worksheet, row: int, text: str, style: Format, widths: Sequ
     worksheet.set_row(row, _height([(text, sum(widths[1:]))]))
 
 
-def _print_setup(pen: Pen, worksheet: Worksheet, sheet: Sheet) -> None:
+def _print_setup(pen: Pen, worksheet: Worksheet, sheet: Sheet, lines: Mapping[str, Sequence[Values]]) -> None:
     """Landscape A4, one page wide, headings on every page, name and page number below."""
     worksheet.set_landscape()
     worksheet.set_paper(9)
-    worksheet.fit_to_pages(1, 1 if sheet is SHEETS[0] else 0)
+    short = sheet is SHEETS[0] or (len(sheet.blocks) > 1 and len(lines.get("quarters", ())) <= ONE_PAGE_QUARTERS)
+    worksheet.fit_to_pages(1, 1 if short else 0)
     worksheet.set_margins(left=0.4, right=0.4, top=0.5, bottom=0.6)
     worksheet.set_footer(f"&L&9&A&R&9{pen.say('page')} &P/&N")
     if sheet.blocks and len(sheet.blocks) == 1:

@@ -254,7 +254,9 @@ def test_robustness_is_told_by_what_is_recorded(assessment: Assessment) -> None:
 # small groups
 
 
-def test_a_small_group_is_hidden_in_every_table_and_not_alone(assessment: Assessment) -> None:
+def test_a_small_group_is_hidden_in_every_table_and_not_alone(
+    assessment: Assessment, reports: dict[Code, dict[str, Report]]
+) -> None:
     """A segment of three customers: empty, with a second one, so that totals do not give it away."""
     segments = assessment.beside.by_segment
     assert not isinstance(segments, str)
@@ -268,7 +270,7 @@ def test_a_small_group_is_hidden_in_every_table_and_not_alone(assessment: Assess
     changed = replace(assessment)
     changed.__dict__["beside"] = hidden
     language = Language("en", "VND")
-    pack = pack_report("marketing", changed, executive_report(changed, language), language)
+    pack = pack_report("marketing", changed, reports["en"]["index"], language)
     table = pack.exhibit("table-segments")
     assert isinstance(table, Table)
     empty = [row for row in table.rows if row[1] == "–"]

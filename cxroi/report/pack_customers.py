@@ -210,6 +210,7 @@ def segment_table(a: Assessment, language: Language) -> Table | str:
     if isinstance(said, str):
         return said
     metric = a.exposure
+    outcome = ""
     rows: dict[tuple[str, str], list[str]] = {}
     ordered = said.sort_values(["segment_of", "n"], ascending=[True, False], kind="stable")
     for row in ordered.to_dict("records"):
@@ -217,23 +218,31 @@ def segment_table(a: Assessment, language: Language) -> Table | str:
             continue
         n = EMPTY if pd.isna(row["n"]) else language.number(row["n"])
         rate = EMPTY if pd.isna(row["response_rate"]) else language.percent(row["response_rate"], 0)
-        rows[str(row["segment_of"]), str(row["level"])] = [n, rate, _score(row, metric, language), EMPTY]
+        rows[str(row["segment_of"]), str(row["level"])] = [n, rate, _score(row, metric, language)]
     if not isinstance(effects, str):
         cells = effects.tidy()
         outcome = next((name for name in ("retained", "margin", "orders") if name in set(cells["outcome"])), "")
-        for row in cells[cells["outcome"] == outcome].to_dict("records"):
-            key = str(row["segment"]), str(row["level"])
-            if key in rows and not pd.isna(row["pooled"]):
-                value = change_words(outcome, float(row["pooled"]), language)
-                ends = change_range(outcome, float(row["pooled_low"]), float(row["pooled_high"]), language)
-                rows[key][3] = language.text("documents.cell_range", value=value, interval=ends)
+        pooled = {(str(row["segment"]), str(row["level"])): row for row in _of_outcome(cells, outcome)}
+        for key, cell in rows.items():
+            cell.append(_per_point(pooled.get(key), outcome, language))
     found = [
         (language.text("documents.level", column=column, level=level), *cells)
         for (column, level), cells in rows.items()
     ]
-    return table(
-        "segments", "segment answers response score per_point", found[:MOST_LEVELS], language, metric=metric.upper()
-    )
+    heads = "segment answers response score" + (f" per_point_{outcome}" if outcome else "")
+    return table("segments", heads, found[:MOST_LEVELS], language, metric=metric.upper())
+
+
+def _of_outcome(cells: pd.DataFrame, outcome: str) -> list[Any]:
+    return cells[cells["outcome"] == outcome].to_dict("records")
+
+
+def _per_point(row: Any, outcome: str, language: Language) -> str:
+    if row is None or pd.isna(row["pooled"]):
+        return EMPTY
+    value = change_words(outcome, float(row["pooled"]), language)
+    ends = change_range(outcome, float(row["pooled_low"]), float(row["pooled_high"]), language)
+    return language.text("documents.cell_range", value=value, interval=ends)
 
 
 # ---------------------------------------------------------------------------------------------------------------- bands
@@ -245,6 +254,10 @@ def band_table(a: Assessment, language: Language) -> Table | str:
         return a.value
     tidy = a.value.tidy()
     own = tidy[tidy["measure"] == "lifetime_value"]
+    if own.empty:
+        return a.value.reason
+    if not a.exposure:
+        own = own[own["band"] == "all"]
     shown = {"all", *plots.shown_bands(tidy)}
     bought = (
         {} if isinstance(a.beside.bands, str) else {str(row["band"]): row for row in a.beside.bands.to_dict("records")}
@@ -256,14 +269,11 @@ def band_table(a: Assessment, language: Language) -> Table | str:
         worth = with_interval((money(float(row[end]), language) for end in ("estimate", "low", "high")), language)
         buys = bought.get(band)
         rows.append((name, language.number(row["customers"]), worth, *_bought(buys, language)))
-    return table(
-        "bands",
-        "band customers value fov atv revenue",
-        rows,
-        language,
-        metric=a.exposure.upper(),
-        months=horizon_words(a, language),
-    )
+    months = horizon_words(a, language)
+    if not a.exposure:
+        return table("worth", "band customers value", [row[:3] for row in rows], language, months=months)
+    heads = "band customers value fov atv revenue"
+    return table("bands", heads, rows, language, metric=a.exposure.upper(), months=months)
 
 
 def _bought(row: Any, language: Language) -> tuple[str, str, str]:

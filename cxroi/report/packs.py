@@ -123,15 +123,22 @@ def _section(
     return Section(f"{audience}-{name}", language.text(f"documents.section.{name}"), tuple(texts), tuple(exhibits))
 
 
+def _reason(found: object) -> str:
+    """Why there is no result; empty where there is one."""
+    return found if isinstance(found, str) else ""
+
+
 def _sentences(whole: Report, section: str) -> list[Sentence]:
     """Sentences of a section of the executive report, without a link's question."""
     found = next(each for each in whole.sections if each.id == section)
     return list(found.sentences[1:] if section.startswith("chain-") else found.sentences)
 
 
-def _finding(whole: Report, section: str) -> Sentence:
-    """The title of a link of the chain as a sentence."""
+def _finding(whole: Report, section: str) -> Sentence | None:
+    """The title of a link of the chain as a sentence; None where it has no figure."""
     found = next(each for each in whole.sections if each.id == section)
+    if not found.exhibits:
+        return None
     return Sentence(f"finding-{section}", found.title.rstrip(".") + ".")
 
 
@@ -302,7 +309,7 @@ def _service(a: Assessment, whole: Report, language: Language) -> _Pack:
             "serving",
             language,
             [language.text("documents.both_or_none")],
-            [pack_customers.service_picture(a, language)],
+            [pack_customers.service_picture(a, language) or _reason(a.beside.service)],
         ),
     ]
     own = (

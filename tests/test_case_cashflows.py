@@ -23,6 +23,7 @@ from cxroi.case.ledger import OVERLAP, ledger_draws, refuse_summed
 from cxroi.case.measures import UNITS, expected_shortfall
 from cxroi.case.overlap import MOST_COUNTED_OUT, lost_to_the_scale
 from cxroi.case.ranges import gain_at
+from cxroi.case.red_team import SHORTCUTS, case_shortcuts
 from cxroi.case.terms import BENEFITS
 from cxroi.errors import InputError, InvalidCase
 from cxroi.simulate import simulate
@@ -643,6 +644,31 @@ def test_a_company_in_which_nothing_follows_from_satisfaction_has_no_win(null_wo
     assert one(result, "p_npv_positive") < 0.9
     assert result.quadrants()["quadrant"].item() != "cx_win"
     assert result.checks().set_index("name").loc["linkage_excludes_zero: one", "verdict"] == "warn"
+
+
+def test_popular_calculators_on_the_same_draws() -> None:
+    stated = programme(
+        score_gain={"low": 0.5, "mode": 2.0, "high": 3.0}, ramp_months=6, half_life_months=60, reach=0.25
+    )
+    response = known(retention=3.0, spend=2.0)
+    decision = decided(response, case_of(stated, cost_play(), horizon_months=36), draws=500)
+    found = case_shortcuts(decision, revenue_per_margin=2.5)
+    assert isinstance(found, pd.DataFrame)
+    rows = found.set_index("shortcut")
+    assert list(rows.index) == ["ours", *SHORTCUTS]
+    assert rows.loc["ours", "npv_median"] == pytest.approx(one(decision, "npv", TOTAL), rel=1e-12)
+    assert rows.loc["everybody_reached", "times"] == pytest.approx(4.0, rel=1e-9)
+    assert rows.loc["revenue", "times"] == pytest.approx(2.5, rel=1e-9)
+    retention = decision.whole.terms["retention"].sum() / decision.whole.measures["pv_benefit"].sum()
+    assert rows.loc["summed", "times"] == pytest.approx(1 + retention, rel=1e-9)
+    assert (rows.loc[list(SHORTCUTS), "times"] > 1).all()
+    assert rows["times"].idxmax() == "together"
+    unknown = case_shortcuts(decision)
+    assert isinstance(unknown, pd.DataFrame)
+    assert math.isnan(unknown.set_index("shortcut").loc["revenue", "times"])
+    with pytest.raises(InputError, match="revenue_per_margin must be 1 or more"):
+        case_shortcuts(decision, revenue_per_margin=0.4)
+    assert case_shortcuts(decided(replace(response, reason="nobody was asked"), case_of(stated))) == "nobody was asked"
 
 
 # ---------------------------------------------------------------- identities

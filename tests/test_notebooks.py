@@ -172,7 +172,10 @@ def test_every_text_cell_is_translated_alike(name: str, cells: list[Cell]) -> No
 def test_every_key_that_the_code_asks_for_is_in_the_catalogue(root: Path) -> None:
     sources = [
         (root / "cxroi" / "report" / f"{module}.py").read_text(encoding="utf-8")
-        for module in ("show", "readings", "views", "evidence_readings", "evidence_views", "portfolio")
+        for module in (
+            *("show", "readings", "views", "evidence_readings", "evidence_views"),
+            *("case_readings", "case_views", "portfolio"),
+        )
     ]
     asked = set(re.findall(r'"(nb\.[a-z_]+(?:\.[a-z_]+)?)"', "\n".join(sources)))
     assert len(asked) > 40

@@ -191,7 +191,7 @@ class BusinessCase:
         Columns ``assumption`` (the name under which ``sources`` may speak of it), ``programme``, ``value, low, high``, ``text`` (where the
         value is a word), ``unit``, ``source``, ``owner``, ``kind`` (``data``, ``benchmark``, ``assumption``), ``missing`` (no
         source is stated). A source is that of ``sources``, by the exact name or a shorter one (``costs.one.data_tools``,
-        ``costs.one``, ``costs``), else the one beside the figure, else the programme's.
+        ``costs.one``, ``costs``), else the one beside the figure; a programme's own source speaks of its gain only.
         """
         return register(self.case, self.response)
 

@@ -185,6 +185,19 @@ def payback_draws(flows: Floats, *, rate: float = 0.0) -> Floats:
     return np.concatenate([_payback(block) for block in blocks])
 
 
+def deepest_draws(flows: Floats) -> Floats:
+    """Most money laid out at the end of any period, shape (draws, periods) → (draws,); 0 where the sum never falls below zero.
+
+    >>> deepest_draws(np.array([[-10.0, 4.0, -7.0, 20.0]])).tolist()
+    [13.0]
+    """
+    total, lowest = np.zeros(len(flows)), np.zeros(len(flows))
+    for period in flows.T:
+        total += period
+        np.minimum(lowest, total, out=lowest)
+    return -lowest
+
+
 def irr_draws(flows: Floats, *, above: float = -1.0) -> DrawRates:
     """Internal rates per period above a bound of each row, shape (draws, periods) → (draws,).
 
@@ -231,14 +244,14 @@ def _newton(flows: Floats, low: Floats, high: Floats, sign_low: Floats) -> Float
     parts, places = _in_and_out(flows), np.arange(flows.shape[1])
     log_rate = np.where((low < 0) & (high > 0), 0.0, 0.5 * (low + high))
     found = log_rate.copy()
-    for _ in range(80):
-        value, time = _log_value(parts, log_rate)
+    for step in range(80):
+        value, time = _log_value(parts, log_rate) if step or log_rate.any() else _log_sum(parts)
         gap, slope = value[0] - value[1], time[0] - time[1]
         below = np.sign(gap) == sign_low
         low, high = np.where(below, log_rate, low), np.where(below, high, log_rate)
         target = log_rate + np.divide(gap, slope, out=np.full_like(gap, np.inf), where=slope != 0)
         target = np.where((target < low) | (target > high), 0.5 * (low + high), target)
-        open_draws = np.abs(target - log_rate) > 1e-7  # quadratic: one step further would change 1e-14
+        open_draws = np.abs(target - log_rate) > 1e-6  # quadratic: one step further would change 1e-11 and less
         found[places], log_rate = target, target
         if not open_draws.any():
             break
@@ -264,6 +277,12 @@ def _log_value(parts: Floats, log_rate: Floats) -> tuple[Floats, Floats]:
         total += part
     np.maximum(total, 1e-300, out=total)
     return np.log(total), slope / total
+
+
+def _log_sum(parts: Floats) -> tuple[Floats, Floats]:
+    """The same at a rate of 0."""
+    total = np.maximum(parts.sum(axis=0), 1e-300)
+    return np.log(total), np.einsum("p,pij->ij", np.arange(len(parts), dtype=float), parts) / total
 
 
 def _span(periods: int) -> float:
@@ -356,7 +375,7 @@ def _payback(cumulative: Floats) -> Floats:
     last = len(cumulative) - 1
     tolerance = 1e-9 * np.abs(cumulative).max(axis=0)
     below = cumulative < -tolerance
-    latest = last - below[::-1].argmax(axis=0)
+    latest = (below * np.arange(last + 1, dtype=np.int16)[:, None]).max(axis=0)  # faster than a search from the end
     columns = np.arange(cumulative.shape[1])
     after = np.minimum(latest + 1, last)
     owed = -cumulative[latest, columns]

@@ -145,16 +145,21 @@ def costs_of(case: Case, programme: Programme, overrun: Floats) -> Stream:
     """What a programme spends; ``overrun`` is the probability at which all its overruns are taken, shape (draws,)."""
     parts = []
     for cost in programme.costs:
-        months = cost.amount * _rate(case, cost.currency) * _in_months(case, cost)
+        months = planned(case, cost)
         factor = np.ones(1) if cost.overrun is None else 1.0 + _amount(cost.overrun, overrun)
         parts.append(Part(str(cost.category), months, factor, cost.useful_life_months))
     return Stream(tuple(parts), case.horizon_months)
 
 
+def planned(case: Case, cost: Cost) -> Floats:
+    """A cost as stated, without any overrun, in the case's currency and in prices of each month, shape (months + 1,)."""
+    return cost.amount * exchange_rate(case, cost.currency) * _in_months(case, cost)
+
+
 def savings_of(case: Case, programme: Programme, luck: Floats | None) -> Stream:
     """What a programme saves past any customer measure, at a probability, shape (draws,); None for the stated modes."""
     parts = (
-        Part("savings", _rate(case, saving.currency) * _in_months(case, saving), _amount(saving.amount, luck))
+        Part("savings", exchange_rate(case, saving.currency) * _in_months(case, saving), _amount(saving.amount, luck))
         for saving in programme.savings
     )
     return Stream(tuple(parts), case.horizon_months)
@@ -184,7 +189,7 @@ def _in_months(case: Case, stated: Cost | Saving | Benefit) -> Floats:
     return months
 
 
-def _rate(case: Case, currency: str | None) -> float:
+def exchange_rate(case: Case, currency: str | None) -> float:
     """Units of the case's currency for one of another."""
     return 1.0 if currency is None or currency == case.currency else case.exchange_rates[currency]
 

@@ -111,7 +111,7 @@ def _timed(case: Case, net: Floats) -> dict[str, Floats]:
         "mirr": (1.0 + finance.mirr_draws(flows, step, step)) ** steps_per_year - 1.0,
         "payback_months": finance.payback_draws(net),
         "discounted_payback_months": finance.payback_draws(net * discount_factors(case)),
-        "peak_cash_need": -np.minimum(np.cumsum(net, axis=1).min(axis=1), 0.0),
+        "peak_cash_need": finance.deepest_draws(net),
     }
 
 

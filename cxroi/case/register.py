@@ -10,11 +10,14 @@ import pandas as pd
 
 from cxroi.case.inputs import point_values
 from cxroi.case.measures import quantiles
-from cxroi.case.programme import Basis, Case, Programme, Range
-from cxroi.case.terms import CATEGORIES
+from cxroi.case.programme import Case, Programme, Range
+from cxroi.case.terms import CATEGORIES, LADDER
 from cxroi.value.response import MarginResponse
 
 COLUMNS = ("assumption", "programme", "value", "low", "high", "text", "unit", "source", "owner", "kind", "missing")
+
+_COMPARED = LADDER[LADDER.index("within_customer") :]
+"""Grades of a gain that a comparison of customers has shown: such a gain is data."""
 
 
 class _Row(NamedTuple):
@@ -29,11 +32,12 @@ class _Row(NamedTuple):
     unit: str
 
 
-def register(case: Case, response: MarginResponse) -> pd.DataFrame:
-    """See ``BusinessCase.register``."""
+def register(case: Case, response: MarginResponse | None) -> pd.DataFrame:
+    """See ``BusinessCase.register``; without a response only what the case states."""
     by_id = {programme.id: programme for programme in case.programmes}
     rows = [(*row, *_origin(case, by_id.get(row.programme), row.assumption)) for row in _stated(case)]
-    rows += [(*row, f"this run: {response.evidence}", "", "data", False) for row in _from_the_run(case, response)]
+    if response is not None:
+        rows += [(*row, f"this run: {response.evidence}", "", "data", False) for row in _from_the_run(case, response)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -113,12 +117,12 @@ def _from_the_run(case: Case, response: MarginResponse) -> Iterator[_Row]:
 def _origin(case: Case, programme: Programme | None, assumption: str) -> tuple[str, str, str, bool]:
     """Source, owner, kind, and whether the source is missing: named in ``sources``, or in the entry or programme itself."""
     basis = next((case.sources[name] for name in _names(assumption) if name in case.sources), None)
-    if basis is None:
-        source, owner = _own_source(case, programme, assumption), programme.owner if programme else None
-        basis = Basis(source=source, owner=owner, kind="assumption") if source else None
-    if basis is None:
-        return "", (programme.owner or "") if programme else "", "assumption", True
-    return basis.source, basis.owner or (programme.owner or "" if programme else ""), basis.kind, False
+    owner = (programme.owner or "") if programme else ""
+    if basis is not None:
+        return basis.source, basis.owner or owner, basis.kind, False
+    source = _own_source(case, programme, assumption)
+    compared = assumption.startswith("score_gain.") and programme is not None and programme.evidence in _COMPARED
+    return source, owner, "data" if compared else "assumption", not source
 
 
 def _own_source(case: Case, programme: Programme | None, assumption: str) -> str:
@@ -135,7 +139,7 @@ def _own_source(case: Case, programme: Programme | None, assumption: str) -> str
         return programme.savings[int(name) - 1].source
     if kind == "benefits":
         return next((each.source for each in programme.benefits if each.benefit == name and each.source), "")
-    return programme.source or ""
+    return (programme.source or "") if kind == "score_gain" else ""
 
 
 def _names(assumption: str) -> list[str]:

@@ -76,7 +76,7 @@ def case_measure(decision: BusinessCase, measure: str) -> dict[str, float]:
 
 def weakest_rung(decision: BusinessCase) -> str:
     """Lowest rung that a figure of the case stands on: the linkage's, or that of a stated gain."""
-    rungs = [decision.response.evidence, *(each.evidence for each in decision.case.programmes)]
+    rungs = [decision.response.evidence, *(each.evidence for each in decision.case.programmes if each.has_route)]
     return min(rungs, key=LADDER.index)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from cxroi import __version__, plots
 from cxroi.case import BusinessCase, Case, Programme
-from cxroi.case.flows import discount_factors
+from cxroi.case.flows import discount_factors, planned
 from cxroi.case.terms import CATEGORIES
 from cxroi.language import Language
 from cxroi.panel import window
@@ -205,8 +205,8 @@ def _cost_table(case: Case, decision: BusinessCase | str, language: Language) ->
     present = dict.fromkeys(CATEGORIES, 0.0)
     for cost in (cost for programme in case.programmes for cost in programme.costs):
         kind = cost.kind or ("one_off" if len(cost.months) == 1 else "recurring")
-        sums[cost.category, kind] += cost.amount * len(cost.months)
-        present[cost.category] += cost.amount * float(discount[cost.months.start : cost.months.stop].sum())
+        sums[cost.category, kind] += float(planned(case, cost).sum())
+        present[cost.category] += float(planned(case, cost) @ discount)
     rows = []
     for category in CATEGORIES:
         once, often = sums[category, "one_off"], sums[category, "recurring"]

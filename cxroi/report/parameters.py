@@ -23,6 +23,9 @@ NOT_STATED = -1.0  # a share that nobody stated
 KINDS_OF_LOYALTY = ("behavioural", "rational", "emotional", "mixed", "none")
 
 
+CASE_FILE = "investment case; empty: case.yaml beside dataset.yaml"
+
+
 def _field(default: object, description: str, unit: str, **limits: Any) -> Any:
     return Field(default, description=description, json_schema_extra={"unit": unit}, **limits)
 
@@ -47,7 +50,7 @@ class Parameters(BaseModel):
 
 
 class ValueParameters(Parameters):
-    """Parameters of ``05_value``, ``08_red_team`` and ``10_customers``."""
+    """Parameters of ``05_value`` and ``10_customers``."""
 
     exposure: Literal["nps", "csat", "ces"] = _field("nps", "score that is worth something, nps, csat or ces", "name")
     horizon_months: int = _field(0, "how far value is counted; 0: as dataset.yaml states", "months", ge=0, le=600)
@@ -112,10 +115,16 @@ class GrowthParameters(ValueParameters):
         return share
 
 
+class RedTeamParameters(ValueParameters):
+    """Parameters of ``08_red_team``."""
+
+    case: str = _field("", CASE_FILE, "path")
+
+
 class CaseParameters(Parameters):
     """Parameters of ``06_case``."""
 
-    case: str = _field("", "investment case; empty: case.yaml beside dataset.yaml", "path")
+    case: str = _field("", CASE_FILE, "path")
     draws: int = _field(10_000, "simulated futures", "count", ge=100, le=1_000_000)
 
 
@@ -162,7 +171,7 @@ MODELS: Mapping[str, type[Parameters]] = MappingProxyType(
         "05_value": ValueParameters,
         "06_case": CaseParameters,
         "07_evidence": Parameters,
-        "08_red_team": ValueParameters,
+        "08_red_team": RedTeamParameters,
         "09_portfolio": PortfolioParameters,
         "10_customers": ValueParameters,
         "11_growth": GrowthParameters,

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cxroi.case import BusinessCase, Case
+from cxroi.case.red_team import OURS
 from cxroi.language import Language
 from cxroi.linkage import Linkage
 from cxroi.panel import Panel
@@ -524,6 +525,9 @@ def case_answer(decision: BusinessCase | str, *, language: Language) -> Sentence
     """Whether the programme pays, how sure, and what would change the verdict."""
     if isinstance(decision, str):
         return _no_answer(decision, language)
+    routed = [programme for programme in decision.case.programmes if programme.has_route]
+    if not routed:
+        return [language.text("nb.case_read.no_route")]
     row = decision.glance().iloc[0]
     chance = float(row["p_npv_positive"])
     verdict = next(name for name, least in VERDICTS if chance >= least)
@@ -534,11 +538,27 @@ def case_answer(decision: BusinessCase | str, *, language: Language) -> Sentence
         "months": language.number(row["horizon_months"]),
         "chance": language.percent(chance, 0),
     }
-    weakest = min((programme.evidence for programme in decision.case.programmes), key=results.rung)
+    weakest = min((programme.evidence for programme in routed), key=results.rung)
     sure = language.text(
         "nb.case.sure", linkage=language.evidence(decision.response.evidence), gain=language.evidence(weakest)
     )
     return [language.text(f"nb.case.{verdict}", **words), sure, break_even(decision, language=language)]
+
+
+def case_shortcuts(found: pd.DataFrame | str, *, language: Language) -> Sentences:
+    """What the popular calculators make of the case when they take all of it together."""
+    if isinstance(found, str):
+        return []
+    rows = found.set_index("shortcut").to_dict("index")
+    together, ours = rows["together"], rows[OURS]
+    money = Language(language.code, str(ours["unit"])).money
+    words = {
+        "npv": money(together["npv_median"], compact=True),
+        "roi": language.percent(together["roi_median"], 0),
+        "ours": money(ours["npv_median"], compact=True),
+        "our_roi": language.percent(ours["roi_median"], 0),
+    }
+    return [language.text("nb.case_read.shortcuts", **words)]
 
 
 def break_even(decision: BusinessCase | str, *, language: Language) -> str:

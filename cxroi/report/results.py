@@ -11,6 +11,7 @@ import pandas as pd
 
 from cxroi import periods
 from cxroi.case import BusinessCase, Case, business_case, read_case
+from cxroi.case.red_team import case_shortcuts as shortcuts_of_case
 from cxroi.errors import InputError, InvalidCase
 from cxroi.language import EVIDENCE, Code, Language
 from cxroi.linkage import METHODS, Linkage, headline_method
@@ -19,6 +20,7 @@ from cxroi.report.outcome_period import in_outcome_period
 from cxroi.scores import Metric, Scores, ces, csat, nps, score_change
 from cxroi.tables import Tables
 from cxroi.value import CustomerValue, Estimates, lifetime_value
+from cxroi.value.red_team import base_mean
 
 T = TypeVar("T")
 
@@ -151,7 +153,7 @@ def stated_case(dataset: str, case: str = "") -> Case | str:
     return read_case(_near(case) if case else beside)
 
 
-def decide(panel: Panel, case: Case | str, *, seed: int, draws: int) -> BusinessCase | str:
+def decide(panel: Panel, case: Case | str, *, seed: int, draws: int = 10_000) -> BusinessCase | str:
     """The case valued with the panel's linkage over the case's own horizon and at its own rate, or why it cannot be."""
     if isinstance(case, str):
         return case
@@ -171,6 +173,15 @@ def decide(panel: Panel, case: Case | str, *, seed: int, draws: int) -> Business
         return business_case(found.response(quarters), case, seed=seed, draws=draws)
     except InvalidCase as error:
         return str(error)
+
+
+def case_shortcuts(decision: BusinessCase | str, panel: Panel) -> pd.DataFrame | str:
+    """The case by the popular shortcuts, revenue over margin as in the base of the panel, or why it cannot be."""
+    if isinstance(decision, str):
+        return decision
+    earned, margin = (base_mean(panel, name) for name in ("revenue", "margin"))
+    known = 0 < margin <= earned  # neither holds where one of them is unknown
+    return shortcuts_of_case(decision, revenue_per_margin=earned / margin if known else None)
 
 
 def reason(result: object) -> str:

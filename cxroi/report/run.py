@@ -44,7 +44,7 @@ from cxroi.report.notebook import (
     translated,
     write_notebook,
 )
-from cxroi.report.parameters import assign_parameters, select_notebooks
+from cxroi.report.parameters import MODELS, assign_parameters, select_notebooks
 
 Reason = Literal["error", "killed", "timeout"]
 MESSAGE_LENGTH = 500  # characters of an error that a manifest and a terminal show
@@ -382,7 +382,7 @@ def _merged(stated: dict[str, object], given: Mapping[str, object], names: list[
         raise InvalidParameters(
             f"{twice[0]} must be stated once; it is {stated[twice[0]]!r} and, as a parameter, {given[twice[0]]!r}"
         )
-    takes_case = any(name.startswith("06") for name in names)
+    takes_case = any("case" in MODELS[name].model_fields for name in names)
     return {name: value for name, value in {**stated, **given}.items() if name != "case" or takes_case or name in given}
 
 

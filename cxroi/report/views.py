@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from cxroi import periods, plots
-from cxroi.case import BusinessCase, Case, Programme
+from cxroi.case import BusinessCase, Case
+from cxroi.case.flows import exchange_rate, planned
 from cxroi.language import Language
 from cxroi.linkage import METHODS, Linkage
 from cxroi.panel import Panel, window
@@ -355,16 +356,8 @@ def persistence(value: CustomerValue | str) -> pd.DataFrame | str:
     return pd.DataFrame({"later": later, "share": kept})
 
 
-def assumptions(case: Case | str, language: Language) -> pd.DataFrame | str:
-    """What is stated for each programme, as text: ``programme, fact, content``."""
-    if isinstance(case, str):
-        return case
-    rows = [(each.name, fact, content) for each in case.programmes for fact, content in _stated(each, language)]
-    return _of_several(pd.DataFrame(rows, columns=["programme", "fact", "content"]))
-
-
 def costs(case: Case | str) -> pd.DataFrame | str:
-    """Costs as stated: ``programme, category, kind, month, until_month, amount, total, beneficiary``."""
+    """Costs as stated, in the case's currency: ``programme, category, kind, month, until_month, amount, total, beneficiary``."""
     if isinstance(case, str):
         return case
     rows = [
@@ -374,8 +367,8 @@ def costs(case: Case | str) -> pd.DataFrame | str:
             "kind": cost.kind or "",
             "month": cost.month,
             "until_month": cost.months[-1],
-            "amount": cost.amount,
-            "total": cost.amount * len(cost.months),
+            "amount": cost.amount * exchange_rate(case, cost.currency),
+            "total": float(planned(case, cost).sum()),
             "beneficiary": cost.beneficiary or "",
         }
         for programme in case.programmes
@@ -392,19 +385,6 @@ def cash_flows(decision: BusinessCase | str) -> pd.DataFrame | str:
     return frame[frame["programme"] == decision.whole.programme].reset_index(drop=True)
 
 
-def by_year(decision: BusinessCase | str) -> pd.DataFrame | str:
-    """Cost of each year and what has come in, net, by its end: ``year, cost, low, median, high, unit``."""
-    flows = cash_flows(decision)
-    if isinstance(flows, str) or isinstance(decision, str):
-        return results.reason(flows)
-    year = (flows["month"] - 1).clip(lower=0) // MONTHS_OF_A_YEAR + 1
-    grouped = flows.groupby(year.rename("year"))
-    ends = grouped[["cumulative_low", "cumulative_median", "cumulative_high"]].last()
-    ends.columns = pd.Index(["low", "median", "high"])
-    frame = ends.assign(cost=grouped["cost"].sum(), unit=decision.case.currency).reset_index()
-    return frame[["year", "cost", "low", "median", "high", "unit"]]
-
-
 def measures(decision: BusinessCase | str, scenario: str = "base") -> pd.DataFrame | str:
     """Figures to decide on: ``programme, measure, low, median, high, unit``."""
     if isinstance(decision, str):
@@ -412,7 +392,7 @@ def measures(decision: BusinessCase | str, scenario: str = "base") -> pd.DataFra
     frame = decision.tidy()
     whole = frame[(frame["programme"] == decision.whole.programme) & (frame["scenario"] == scenario)]
     left_out = ["irr_count", "mirr", "roi_undiscounted", "p_payback_within_horizon", "break_even_multiple"]
-    left_out.append("linkage_evidence")
+    left_out += ["linkage_evidence", "benefit_cost_ratio"]
     kept = whole[~whole["measure"].isin(left_out)].reset_index(drop=True)
     return kept.assign(unit=kept["unit"].where(kept["unit"] != "probability", "likelihood"))
 
@@ -427,55 +407,9 @@ def tornado(decision: BusinessCase | str) -> pd.DataFrame | str:
     return decision if isinstance(decision, str) else decision.tornado()
 
 
-def two_keys(decision: BusinessCase | str) -> pd.DataFrame | str:
-    """Both keys of a programme, what customers say and money: ``check, verdict, number, advice, unit``."""
-    if isinstance(decision, str):
-        return decision
-    case = decision.case
-    rows: list[Check] = []
-    names: list[str] = []
-    for programme in case.programmes:
-        shown = programme.evidence in STRONG and programme.gain.low > 0
-        verdict = "pass" if shown else "warn" if programme.gain.low > 0 else "fail"
-        rows.append(("what customers say", verdict, programme.gain.low, "score gain at its low end, points", "points"))
-        names.append(programme.name)
-    chance = float(decision.glance()["p_npv_positive"].iloc[0])
-    verdict = "pass" if chance >= 0.95 else "warn" if chance > 0.05 else "fail"
-    rows.append(("money", verdict, chance, "share of draws with a positive net present value", "likelihood"))
-    frame = pd.DataFrame(rows, columns=["check", "verdict", "number", "advice", "unit"])
-    return frame if len(names) == 1 else frame.assign(programme=[*names, ""])
-
-
 def _of_several(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame without its programmes where there is only one."""
     return frame.drop(columns="programme") if len(frame["programme"].unique()) == 1 else frame
-
-
-def _stated(programme: Programme, language: Language) -> list[tuple[str, str]]:
-    gain, missing = programme.gain, language.text("format.missing")
-    ends = language.interval(gain.low, gain.high, "points", 2)
-    stated = [
-        ("score gain", language.text("nb.gain", mode=language.points(gain.mode, 2), interval=ends)),
-        ("reach", language.percent(programme.reach, 0)),
-        ("ramp", _months(programme.ramp_months, language)),
-        (
-            "half life",
-            language.text("nb.never")
-            if programme.half_life_months == "never"
-            else _months(programme.half_life_months, language),
-        ),
-        ("evidence", language.evidence(programme.evidence)),
-        ("source", programme.source or missing),
-        ("intent", programme.intent or missing),
-        ("owner", programme.owner or missing),
-        ("touchpoint", programme.touchpoint or missing),
-    ]
-    return stated
-
-
-def _months(months: float | str, language: Language) -> str:
-    number = float(months)
-    return language.text("nb.months", number=language.number(number, 0 if number.is_integer() else 1))
 
 
 def _joined(found: Sequence[object]) -> pd.DataFrame | str:

@@ -18,6 +18,7 @@ from scipy import special
 from cxroi.linkage import Linkage
 from cxroi.linkage.effects import average_product_effect
 from cxroi.linkage.fit import fit, joint_covariance
+from cxroi.panel import Panel
 from cxroi.value.forward import BELOW_TOP
 from cxroi.value.lifetime import CustomerValue
 
@@ -236,7 +237,7 @@ def _same_period(value: CustomerValue, ours: Floats) -> Figure:
 
 def _one_over_churn(value: CustomerValue, ours: Floats) -> Figure:
     retention, margin = _equations(value)
-    kept, spend = (_base_mean(value, name) for name in ("retained", "margin"))
+    kept, spend = (base_mean(value.panel, name) for name in ("retained", "margin"))
     changed, gained = retention.effect, margin.effect
     if not kept < 1 or not kept + changed.estimate < 1:
         return _none("nobody leaves, so one over the churn rate is infinite")
@@ -253,7 +254,7 @@ def _one_over_churn(value: CustomerValue, ours: Floats) -> Figure:
 
 
 def _revenue(value: CustomerValue, ours: Floats) -> Figure:
-    earned, margin = (_base_mean(value, name) for name in ("revenue", "margin"))
+    earned, margin = (base_mean(value.panel, name) for name in ("revenue", "margin"))
     if not np.isfinite(earned) or not margin > 0:
         return _none("the data have no revenue beside margin")
     return _scaled(ours, earned / margin)
@@ -284,9 +285,9 @@ def _equations(value: CustomerValue) -> tuple[Linkage, Linkage]:
     return retention, value.margin
 
 
-def _base_mean(value: CustomerValue, column: str) -> float:
+def base_mean(panel: Panel, column: str) -> float:
     """Mean of an outcome over all customers at risk; NaN where it is not known."""
-    base = value.panel.base
+    base = panel.base
     own = base[(base["column"] == column) & (base["level"] == "") & base["mean"].notna()]
     return float(np.average(own["mean"], weights=own["n"])) if own["n"].sum() > 0 else float("nan")
 

@@ -533,8 +533,9 @@ def test_programmes_compete_for_one_budget(displayed: Displayed, sample: Path) -
     assert choice.startswith("With a budget of ₫700\u00a0million choose “Một cuộc gọi là đủ”, “Hóa đơn dễ hiểu”: ")
     assert "weakest grade: association" in sure
     assert first.startswith("Find out first: score gain (Hóa đơn dễ hiểu). Up to ₫")
-    assert "Trợ lý tự động (outside the CX total) | no | ₫240\u00a0million" in words["programmes"]
-    assert words["programmes"].splitlines()[-1].endswith("no room in the budget")
+    assert "Trợ lý tự động (outside the CX total) | ₫240\u00a0million" in words["programmes"]
+    assert words["added"].splitlines()[-1].endswith("no room in the budget")
+    assert "Một cuộc gọi là đủ + Hóa đơn dễ hiểu (the choice)" in words["sets"]
     assert "The budget leaves something undone: with ₫825\u00a0million" in words["read-frontier"]
     assert "The best size is " in words["read-pilot"]
     assert words["stress"].count("\n") == 10

@@ -545,7 +545,8 @@ def test_the_register_holds_every_assumption() -> None:
         "Head of service",
         "USD",
     ]
-    assert rows.loc["costs.bot.data_tools", ["source", "owner", "missing"]].tolist() == ["work study", "IT", False]
+    # the source of a programme speaks of its gain, not of its costs
+    assert rows.loc["costs.bot.data_tools", ["source", "owner", "missing"]].tolist() == ["", "IT", True]
     assert rows.loc["savings.one.1", ["value", "source", "unit"]].tolist() == [900, "work study", "USD_per_month"]
     assert rows.loc["half_life_months.one", "text"] == "never"
     assert rows.loc["linkage.one", "kind"] == "data"
@@ -758,3 +759,17 @@ def test_order_changes_nothing(a: dict[str, Any], b: dict[str, Any], c: dict[str
 def test_no_gain_loses_the_cost(stated: dict[str, Any]) -> None:
     found = measured(case_of(stated | {"score_gain": 0.0}), known(spend=6.0, retention=4.0))[0].measures
     assert found["npv"][0] == pytest.approx(-found["pv_cost"][0], rel=1e-12)
+
+
+def test_a_case_without_its_cost_plays_keeps_its_draws() -> None:
+    stated = programme(score_gain={"low": 0, "mode": 2, "high": 4})
+    result = decided(uncertain(), case_of(stated, cost_play()), draws=200)
+    own = result.through_customers()
+    assert own is not None
+    assert [each.programme for each in own.forecasts] == ["one"]
+    assert (own.whole.measures["npv"] == result.whole.measures["npv"]).all()
+    assert {each.programme for _, each in own.scenarios} == {"one"}
+    again = decided(uncertain(), case_of(stated), draws=200)
+    pd.testing.assert_frame_equal(own.tidy(), again.tidy(), rtol=1e-12)
+    assert again.through_customers() is again
+    assert decided(uncertain(), case_of(cost_play())).through_customers() is None

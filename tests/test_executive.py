@@ -282,8 +282,29 @@ def test_tables_of_a_run(assessment: Assessment, tmp_path: Path) -> None:
     tidy = decided(assessment).tidy()
     np.testing.assert_allclose(case["median"], tidy["median"], rtol=1e-9)  # ten digits are written
     assert json.loads(json.dumps(more))["accounting"]["panel"][0]["reason"] == "read"
-    write_tables(replace(assessment, decision="no case"), tmp_path)
+    write_tables(replace(assessment, with_cost_plays="no case"), tmp_path)
     assert (tmp_path / "case.csv").read_text() == ",".join(COLUMNS) + "\n"
+
+
+def test_cost_plays_stand_beside_the_page_and_in_the_table(sample: Path, tmp_path: Path) -> None:
+    stated = yaml.safe_load((sample / "case.yaml").read_text(encoding="utf-8"))
+    saving = {"amount": 2e7, "month": 6, "until_month": 36, "source": "đo thời gian"}
+    play = {"id": "bot", "name": "Tổng đài tự động", "evidence": "experiment", "savings": [saving]}
+    play["costs"] = [{"category": 3, "month": 0, "amount": 1e8}]
+    both, alone = tmp_path / "both.yaml", tmp_path / "alone.yaml"
+    both.write_text(yaml.safe_dump({**stated, "programmes": [*stated["programmes"], play]}), encoding="utf-8")
+    alone.write_text(yaml.safe_dump({**stated, "programmes": [play]}), encoding="utf-8")
+    found = assess(sample, case=both, seed=1)
+    assert decided(found).whole.programme == "one_call"
+    write_tables(found, tmp_path)
+    assert set(pd.read_csv(tmp_path / "case.csv")["programme"]) == {"one_call", "bot", "total"}
+    page = render_report(english(found))
+    assert "Tổng đài tự động" in page.partition("does not show")[2]
+    only = assess(sample, case=alone, seed=1)
+    assert only.decision == "no programme works through a customer measure"
+    write_tables(only, tmp_path)
+    assert set(pd.read_csv(tmp_path / "case.csv")["programme"]) == {"bot"}
+    assert "no programme works through a customer measure" in english(only).answer[0].text
 
 
 def copy_of(sample: Path, folder: Path, **changes: Any) -> Path:

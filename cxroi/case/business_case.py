@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -66,6 +66,21 @@ class BusinessCase:
     def whole(self) -> Forecast:
         """The CX total, or the only programme; the last of several cost plays, which have no total."""
         return self.forecasts[-1]
+
+    def through_customers(self) -> BusinessCase | None:
+        """The same draws without the cost plays, so that nothing of them stands beside a CX figure; None where there is nothing else."""
+        routed = tuple(each for each in self.case.programmes if each.has_route)
+        if len(routed) == len(self.case.programmes):
+            return self
+        if not routed:
+            return None
+        kept = {*(each.id for each in routed), *([TOTAL] if len(routed) > 1 else [])}
+        return replace(
+            self,
+            case=self.case.model_copy(update={"programmes": routed}),
+            forecasts=tuple(each for each in self.forecasts if each.programme in kept),
+            scenarios=tuple((name, each) for name, each in self.scenarios if each.programme in kept),
+        )
 
     @property
     def _rung(self) -> float:

@@ -22,6 +22,9 @@ DRAWS = 10_000
 POWER = 2.8  # 1.96 + 0.84: what tells a change with 80 % power at a two-sided level of 5 %
 
 
+NO_ROUTE = "no programme works through a customer measure"
+
+
 @dataclass(frozen=True, eq=False)
 class Assessment:
     """What a data set says about its customers and its investment case.
@@ -40,13 +43,15 @@ class Assessment:
     value : CustomerValue or str
         Lifetime value by that score, or why there is none.
     case : Case or str
-        The case as stated, or why there is none.
+        The case as stated but for its cost plays, or why there is none.
     decision : BusinessCase or str
-        The case valued, or why it cannot be.
+        The programmes that work through a customer measure valued, or why they cannot be.
     faded : BusinessCase or None
         The case with gains that fade as answers have so far, where it states a longer half-life.
     seed : int
         Of every draw.
+    with_cost_plays : BusinessCase or str
+        All that is stated, valued: what ``case.csv`` holds.
     """
 
     tables: Tables
@@ -60,6 +65,13 @@ class Assessment:
     decision: BusinessCase | str
     faded: BusinessCase | None
     seed: int
+    with_cost_plays: BusinessCase | str
+
+    @property
+    def cost_plays(self) -> list[str]:
+        """Names of programmes without a route through a customer measure, which no figure of the page holds."""
+        stated = self.with_cost_plays
+        return [] if isinstance(stated, str) else [each.name for each in stated.case.programmes if not each.has_route]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +90,8 @@ class Opening:
         exposure = case_exposure(panel, self.case)
         estimates = estimate(panel, seed=self.seed)
         value = _value(estimates, exposure, self)
-        decision = _decide(self, exposure, value)
+        stated = _decide(self, exposure, value)
+        decision = stated if isinstance(stated, str) else stated.through_customers() or NO_ROUTE
         last = {metric: views.last_quarter(self.tables, panel, metric) for metric in panel.metrics}
         return Assessment(
             tables=self.tables,
@@ -88,10 +101,11 @@ class Opening:
             changes={metric: _change(self.tables, metric, last[metric]) for metric in panel.metrics},
             exposure=exposure,
             value=value,
-            case=self.case,
+            case=self.case if isinstance(decision, str) else decision.case,
             decision=decision,
             faded=None if isinstance(decision, str) else faded_as_observed(decision, seed=self.seed, draws=self.draws),
             seed=self.seed,
+            with_cost_plays=stated,
         )
 
 

@@ -124,7 +124,7 @@ def write_tables(assessment: Assessment, folder: Path) -> dict[str, Any]:
 
     ``case.csv`` has no rows where there is no case or it cannot be valued.
     """
-    decision = assessment.decision
+    decision = assessment.with_cost_plays
     assessment.estimates.to_csv(str(folder / "estimates.csv"))
     table = pd.DataFrame(columns=list(CASE_COLUMNS)) if isinstance(decision, str) else decision.tidy()
     table.to_csv(folder / "case.csv", index=False, lineterminator="\n", float_format="%.10g")

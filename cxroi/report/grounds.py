@@ -21,7 +21,16 @@ from cxroi.report.company import Assessment
 from cxroi.report.facts import headline, main_estimate, strength, strength_of
 from cxroi.report.model import Column, Figure, Section, Sentence, Table
 from cxroi.report.show import money, said
-from cxroi.report.wording import between, capital, change_range, change_words, horizon_words, panel_caption, yearly
+from cxroi.report.wording import (
+    between,
+    capital,
+    change_range,
+    change_words,
+    horizon_words,
+    listed,
+    panel_caption,
+    yearly,
+)
 from cxroi.value import CustomerValue
 
 VERDICTS = ("fail", "warn", "pass")
@@ -290,7 +299,10 @@ def limits_section(a: Assessment, language: Language) -> Section:
     elif isinstance(a.value, CustomerValue) and a.value.margin is not None:
         names.append("horizon")
     names.append("beyond_money")
-    return _section("limits", language, [language.text(f"executive.limit.{name}") for name in names])
+    sentences = [language.text(f"executive.limit.{name}") for name in names]
+    if a.cost_plays:
+        sentences.append(language.text("executive.cost_plays.beside", names=listed(a.cost_plays, language)))
+    return _section("limits", language, sentences)
 
 
 def provenance_section(a: Assessment, language: Language, inputs: Iterable[Mapping[str, Any]]) -> Section:

@@ -526,6 +526,27 @@ def test_red_team_shows_every_shortcut_beside_the_leading_figure(displayed: Disp
     assert "times the leading figure" in words["together"]
 
 
+def test_programmes_compete_for_one_budget(displayed: Displayed, sample: Path) -> None:
+    costs = {"pilot_cost": 2e6, "pilot_cost_per_customer": 5000.0}
+    words = displayed("09_portfolio", dataset=str(sample), case=str(sample / "portfolio.yaml"), **costs)
+    choice, sure, first = words["answer"].splitlines()
+    assert choice.startswith("With a budget of ₫700\u00a0million choose “Một cuộc gọi là đủ”, “Hóa đơn dễ hiểu”: ")
+    assert "weakest grade: association" in sure
+    assert first.startswith("Find out first: score gain (Hóa đơn dễ hiểu). Up to ₫")
+    assert "Trợ lý tự động (outside the CX total) | ₫240\u00a0million" in words["programmes"]
+    assert words["added"].splitlines()[-1].endswith("no room in the budget")
+    assert "Một cuộc gọi là đủ + Hóa đơn dễ hiểu (the choice)" in words["sets"]
+    assert "The budget leaves something undone: with ₫825\u00a0million" in words["read-frontier"]
+    assert "The best size is " in words["read-pilot"]
+    assert words["stress"].count("\n") == 10
+
+
+def test_one_programme_is_taken_or_left(displayed: Displayed, sample: Path) -> None:
+    words = displayed("09_portfolio", dataset=str(sample))
+    assert words["answer"].startswith("There is one programme to decide on")
+    assert "is not stated; give pilot_cost" in words["read-pilot"] or "would change what is done" in words["read-pilot"]
+
+
 def test_notebook_finds_the_data_from_its_own_folder(
     folder: Path, displayed: Displayed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -163,9 +163,13 @@ def test_costs_that_are_not_stated_are_asked_for(decision: BusinessCase, found: 
 def test_programmes_go_by_their_names_and_cost_plays_are_marked(found: Choice) -> None:
     rows = frame(portfolio.programmes(found, language=EN))
     assert rows["programme"].to_list() == ["One call is enough", "App", "Bot (outside the CX total)"]
-    table = show.table(rows, language=EN, columns="programme chosen spending npv_alone range npv_added p_best why")
-    assert table.text.splitlines()[1].startswith("One call is enough | yes | ₫")
-    assert "None" not in table.text
+    table = show.table(rows, language=EN, columns="programme spending npv_alone range npv_added p_best why")
+    assert table.text.splitlines()[1].startswith("One call is enough | ₫")
+    assert table.text.splitlines()[1].endswith(" | chosen")
+    assert "nan" not in table.text
+    marked = frame(portfolio.set_table(found, language=EN))["programmes"]
+    assert marked.str.endswith(" (the choice)").sum() == 1
+    assert marked.iloc[0] == "none"
 
 
 def test_stress_and_scenarios_are_tables_in_words(found: Choice) -> None:

@@ -37,6 +37,7 @@ from cxroi.value.loyalty import Shock, ShockSurvival, shock_survival
 NOT_STATED = -1.0
 NO_UNCERTAIN_GAIN = "no programme states its gain as a range, so a pilot has nothing to find out"
 SHOWN_SIZES = 7
+LEAST_TOGETHER = 0.02  # share of the variance that is worth a word
 LEAST_TOLD = 1e-3  # share of what everything is worth below which an input is worth nothing to speak of
 
 
@@ -224,7 +225,6 @@ def programmes(found: Choice, *, language: Language) -> pd.DataFrame | str:
     return rows.assign(
         programme=np.where(rows["has_route"], words, plays),
         why=[show.said(str(why), language) for why in rows["why"]],
-        chosen=[bool(each) for each in rows["chosen"]],
     )
 
 
@@ -242,10 +242,9 @@ def set_table(found: Choice, *, language: Language) -> pd.DataFrame | str:
     rows = sets(found)
     if isinstance(rows, str):
         return rows
-    nothing = language.text("portfolio.no_programme")
-    return rows.assign(
-        programmes=[each or nothing for each in rows["programmes"]], chosen=[bool(each) for each in rows["chosen"]]
-    )
+    names = [each or language.text("portfolio.no_programme") for each in rows["programmes"]]
+    marked = [language.text("portfolio.the_choice", name=name) for name in names]
+    return rows.assign(programmes=np.where(rows["chosen"].astype(bool), marked, names))
 
 
 def frontier_options(found: Choice) -> dict[str, Any]:
@@ -440,25 +439,18 @@ def read_frontier(found: Choice, *, language: Language) -> Sentences:
 
 
 def read_shares(found: Choice, *, language: Language) -> Sentences:
-    """Which input answers for most of the spread of the value."""
+    """What inputs explain only together, or in part each other."""
     rows = shares(found)
     if isinstance(rows, str):
         return []
-    together = 1.0 - float(rows["alone"].sum())
-    lines = [
-        language.text(
-            "nb.portfolio.most_spread",
-            input=_input_words(rows.iloc[0], language),
-            share=language.percent(rows["share"].iloc[0], 0),
-        )
-    ]
     inputs = {f"{each['input']}.{each['owner']}".removesuffix(f".{TOTAL}") for each in rows.to_dict("records")}
     tied = found.decision.case.correlations if isinstance(found.decision, BusinessCase) else ()
     if any(set(each.inputs) <= inputs for each in tied):
-        lines.append(language.text("nb.portfolio.correlated"))
-    elif together > 0.02:
-        lines.append(language.text("nb.portfolio.together", share=language.percent(together, 0)))
-    return lines
+        return [language.text("nb.portfolio.correlated")]
+    together = 1.0 - float(rows["alone"].sum())
+    if together > LEAST_TOGETHER:
+        return [language.text("nb.portfolio.together", share=language.percent(together, 0))]
+    return []
 
 
 def read_information(found: Choice, *, language: Language) -> Sentences:
@@ -578,8 +570,12 @@ def on_frontier(found: Choice, *, language: Language) -> Words:
 
 
 def on_shares(found: Choice, *, language: Language) -> Words:
-    """Words of the figure of shares of variance."""
-    return Words(" ".join(read_shares(found, language=language)[:1]), _source(found, language))
+    """Words of the figure of shares of variance: which input answers for most."""
+    rows = shares(found)
+    if isinstance(rows, str):
+        return Words()
+    most = {"input": _input_words(rows.iloc[0], language), "share": language.percent(rows["share"].iloc[0], 0)}
+    return Words(language.text("nb.portfolio.most_spread", **most), _source(found, language))
 
 
 def on_information(found: Choice, *, language: Language) -> Words:

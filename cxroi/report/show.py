@@ -394,7 +394,8 @@ _COLUMNS: Mapping[Write, str] = MappingProxyType(
         _money: "margin revenue margin_per_order revenue_per_order discounted_margin amount lifetime_value"
         " value_of_one_point cost total cac written_off book_value npv_change spending npv_alone npv_added npv_mean"
         " expected_shortfall worth net_worth change",
-        _count: "n customers answered invited rows read kept lost total_rows n_obs n_clusters bytes n_before n_after size answers",
+        _count: "n customers answered invited rows read kept lost total_rows n_obs n_clusters bytes n_before n_after"
+        " size answers",
         _mean: "orders orders_per_customer score referrals_per_hundred elasticity",
         _whole: "year quarter month until_month",
         _months: "horizon_months",

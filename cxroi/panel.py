@@ -431,11 +431,12 @@ def _metrics(tables: Tables) -> tuple[str, ...]:
     return tuple(metric for metric in METRICS if metric in found)
 
 
-def _period_of(column: str, period: periods.Period, *, missing: dt.datetime | None = None) -> nw.Expr:
-    """Index of a date's period; ``missing`` is the date that stands for a gap, where there can be gaps."""
-    date = nw.col(column) if missing is None else nw.col(column).fill_null(missing)
-    year, month = date.dt.year().cast(nw.Int64), date.dt.month().cast(nw.Int64)
-    return year * 4 + (month - 1) // 3 if period == "quarter" else year * 12 + month - 1
+def period_of(date: str | nw.Expr, period: periods.Period, *, missing: dt.datetime | None = None) -> nw.Expr:
+    """Index of the period of a date (a column, or an expression) in the engine; ``missing`` stands for gaps, where there can be any."""
+    at = nw.col(date) if isinstance(date, str) else date
+    at = at if missing is None else at.fill_null(missing)
+    year, month = at.dt.year().cast(nw.Int64), at.dt.month().cast(nw.Int64)
+    return year * periods.PER_YEAR[period] + (month - 1) // periods.MONTHS[period]
 
 
 def _row_count(frame: Frame) -> int:
@@ -477,7 +478,7 @@ def _assigned(tables: Tables, period: periods.Period) -> Frame | None:
         *keys,
         "exposed_on",
         nw.when(nw.col("treated") == 1).then(nw.lit("treated")).otherwise(nw.lit("control")).alias("arm"),
-        _period_of("exposed_on", period).alias("exposed"),
+        period_of("exposed_on", period).alias("exposed"),
         (nw.col("ever") - nw.col("treated")).alias("treated_later"),
     )
     people = assigned.select("customer_id").unique()
@@ -530,7 +531,7 @@ def _activity(tables: Tables, scope: Frame | None, period: periods.Period) -> Fr
             nw.col("ordered_at").max().alias("last_order_at"),
         ]
     summed = (
-        transactions.with_columns(period=_period_of("occurred_at", period), **columns)
+        transactions.with_columns(period=period_of("occurred_at", period), **columns)
         .group_by("customer_id", "period")
         .agg(*sums)
     )
@@ -573,7 +574,7 @@ def _further_outcomes(tables: Tables, scope: Frame, period: periods.Period) -> d
         begins = events.select(nw.col("occurred_at").min()).collect()["occurred_at"][0]
         if begins is not None:
             looked_at = events.join(scope.select("customer_id"), on="customer_id", how="semi")
-            summed = looked_at.with_columns(period=_period_of("occurred_at", period)).group_by("customer_id", "period")
+            summed = looked_at.with_columns(period=period_of("occurred_at", period)).group_by("customer_id", "period")
             total = summed.agg(nw.col(name).sum()).with_columns(nw.col(name).cast(nw.Float64).round(MONEY_DIGITS))
             found[name] = (total, periods.containing(begins.date(), period))
     return found
@@ -609,9 +610,9 @@ def _first_period(activity: Frame) -> int:
 
 def _span(tables: Tables, period: periods.Period) -> Frame:
     """Customers with the periods of joining and leaving."""
-    frame = tables.customers.with_columns(joined=_period_of("joined_on", period))
+    frame = tables.customers.with_columns(joined=period_of("joined_on", period))
     if "left_on" in tables.customers.collect_schema().names():
-        frame = frame.with_columns(left=_period_of("left_on", period, missing=NEVER))
+        frame = frame.with_columns(left=period_of("left_on", period, missing=NEVER))
         return frame.select("customer_id", "left_on", "joined", "left")
     return frame.with_columns(left=nw.lit(None, nw.Float64)).select("customer_id", "joined", "left")
 
@@ -795,7 +796,7 @@ def _classified_answers(tables: Tables, scope: Frame, period: periods.Period, sp
         surveys = surveys.with_columns(touchpoint=nw.lit(None, nw.String))
     relationship = surveys.filter((nw.col("metric") == "nps") & nw.col("touchpoint").is_null())
     has_relationship = len(relationship.head(1).collect()) > 0
-    surveys = surveys.with_columns(period=_period_of("answered_at", period, missing=NEVER)).join(
+    surveys = surveys.with_columns(period=period_of("answered_at", period, missing=NEVER)).join(
         scope.select("customer_id", "joined", "left", *(["left_on"] if "left_on" in names else [])),
         on="customer_id",
         how="left",
@@ -1067,9 +1068,9 @@ def _panel_from_outcomes(tables: Tables, period: periods.Period) -> Panel:
     grid = (
         outcomes.join(customers, on="customer_id", how="inner")
         .with_columns(
-            period=_period_of("period_start", period) - 1,
+            period=period_of("period_start", period) - 1,
             at_risk=nw.lit(1),
-            tenure=(_period_of("period_start", period) - _period_of("joined_on", period)).cast(nw.Float64),
+            tenure=(period_of("period_start", period) - period_of("joined_on", period)).cast(nw.Float64),
         )
         .with_columns(log_tenure=(nw.max_horizontal(nw.col("tenure"), nw.lit(0.0)) + 1).log())
     )

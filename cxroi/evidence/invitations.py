@@ -13,7 +13,7 @@ from scipy import optimize, special
 
 from cxroi import periods
 from cxroi.linkage.fit import independent_columns
-from cxroi.panel import Panel
+from cxroi.panel import Panel, period_of
 from cxroi.tables import Tables
 
 Floats = NDArray[np.float64]
@@ -93,12 +93,6 @@ def _data_end(tables: Tables, panel: Panel) -> int:
     return max(periods.containing(tables.data_end, panel.period), panel.last_period)
 
 
-def _period_of(column: str, period: periods.Period) -> nw.Expr:
-    date = nw.col(column)
-    year, month = date.dt.year().cast(nw.Int64), date.dt.month().cast(nw.Int64)
-    return year * 4 + (month - 1) // 3 if period == "quarter" else year * 12 + month - 1
-
-
 def _sampled(tables: Tables, panel: Panel) -> tuple[pd.DataFrame, int]:
     """Customers looked at: every n-th in the order of ids, with the periods of joining and leaving (far off where none)."""
     count = int(tables.customers.select(nw.len()).collect()["len"][0])
@@ -137,7 +131,7 @@ def _orders(tables: Tables, panel: Panel, every: int, chosen: pd.Series) -> pd.D
     assert tables.transactions is not None
     bought = nw.col("amount") > 0
     frame = _among(tables.transactions, tables, every, chosen).with_columns(
-        period=_period_of("occurred_at", panel.period),
+        period=period_of("occurred_at", panel.period),
         orders=nw.when(bought).then(1.0).otherwise(0.0),
         ordered_at=nw.when(bought).then(nw.col("occurred_at")),
     )
@@ -164,7 +158,7 @@ def _invitations(tables: Tables, panel: Panel, exposure: str, every: int, chosen
     frame = _among(frame, tables, every, chosen).with_columns(asked_at=nw.coalesce(*dates))
     sums = (
         frame.filter(~nw.col("asked_at").is_null())
-        .with_columns(period=_period_of("asked_at", panel.period))
+        .with_columns(period=period_of("asked_at", panel.period))
         .group_by("customer_id", "period")
         .agg(
             nw.len().alias("invitations"),

@@ -163,8 +163,7 @@ def brand_values(
     A customer is of a brand with any transaction there in the period. Cells of 1 to 29 customers are suppressed, and further ones
     until none of those follows from what is shown by adding and subtracting (linear dependence, Fellegi 1972, JASA 67:7).
     """
-    if not isinstance(months, int) or isinstance(months, bool) or not 1 <= months <= 240:
-        raise InputError(f"months must be a whole number from 1 to 240; got {months!r}, for example 12")
+    check_months(months)
     if tables.transactions is None:
         return "brands are valued by the margin of transactions; this data set has none"
     if tables.data_end is None:
@@ -289,6 +288,12 @@ def _customer_brands(tables: Tables, months: int, counted_by: CountedBy) -> Fram
         alone = nw.concat_str(nw.lit("customer "), nw.col("customer_id").cast(nw.String))
         joined = joined.with_columns(customer_id=nw.when(nw.col("account_id").is_null()).then(alone).otherwise(account))
     return joined.group_by("customer_id", "brand").agg(nw.col("margin").sum())
+
+
+def check_months(months: int) -> None:
+    """Refuse a length of a period that is no whole number of months from 1 to 240."""
+    if not isinstance(months, int) or isinstance(months, bool) or not 1 <= months <= 240:
+        raise InputError(f"months must be a whole number from 1 to 240; got {months!r}, for example 12")
 
 
 def _period(tables: Tables, months: int) -> tuple[dt.date, dt.date]:

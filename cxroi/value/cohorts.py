@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from cxroi import periods
-from cxroi.panel import last_complete_period
+from cxroi.panel import last_complete_period, period_of
 from cxroi.scores import csat_interval, hidden_cells
 from cxroi.tables import Tables
 
@@ -210,12 +210,6 @@ def first_whole_period(start: dt.date, period: periods.Period) -> int:
     """
     first = periods.containing(start, period)
     return first + int((start - periods.start(first, period)).days > DAYS_OF_GRACE)
-
-
-def period_of(date: nw.Expr, period: periods.Period) -> nw.Expr:
-    """Index of a date's period in the engine."""
-    year, month = date.dt.year().cast(nw.Int64), date.dt.month().cast(nw.Int64)
-    return year * periods.PER_YEAR[period] + (month - 1) // periods.MONTHS[period]
 
 
 def twelve_digits(values: Floats) -> Floats:

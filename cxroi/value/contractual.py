@@ -22,6 +22,7 @@ from scipy import special
 
 from cxroi import periods
 from cxroi.errors import InputError
+from cxroi.panel import period_of
 from cxroi.tables import Tables
 from cxroi.value.histories import EVERYBODY, MONEY_DIGITS, check_levels, looked_at, sampled_every
 
@@ -616,7 +617,7 @@ def margin_by_quarter(tables: Tables, *, there_at: int, until_quarter: int) -> p
     )
     summed = (
         inside.join(there.select("customer_id"), on="customer_id", how="semi")
-        .with_columns(quarter=_quarter("occurred_at"), margin=nw.col("margin").fill_null(0.0))
+        .with_columns(quarter=period_of("occurred_at", "quarter"), margin=nw.col("margin").fill_null(0.0))
         .with_columns(square=nw.col("margin") * nw.col("margin"))
         .group_by("quarter")
         .agg(nw.col("margin").sum(), nw.col("square").sum())
@@ -626,18 +627,13 @@ def margin_by_quarter(tables: Tables, *, there_at: int, until_quarter: int) -> p
     return (found.astype(np.float64) * [every, every**2]).rename_axis("quarter").reset_index()
 
 
-def _quarter(column: str) -> nw.Expr:
-    date = nw.col(column)
-    return date.dt.year().cast(nw.Int64) * 4 + (date.dt.month().cast(nw.Int64) - 1) // 3
-
-
 def _spans(tables: Tables, by: str | None) -> Frame:
     levels = looked_at(tables, 1, by)
     dates = tables.customers.select("customer_id", "joined_on", "left_on").with_columns(
         left_on=nw.col("left_on").fill_null(dt.datetime(2200, 1, 1))
     )
     return dates.join(levels, on="customer_id", how="inner").select(
-        "customer_id", "level", joined=_quarter("joined_on"), left=_quarter("left_on")
+        "customer_id", "level", joined=period_of("joined_on", "quarter"), left=period_of("left_on", "quarter")
     )
 
 
@@ -652,7 +648,7 @@ def _margins(tables: Tables, spans: Frame, year: tuple[int, int], every: int) ->
         chosen = looked_at(tables, every, None).select("customer_id")
         inside = inside.join(chosen, on="customer_id", how="semi")
     of_quarter = (
-        inside.with_columns(quarter=_quarter("occurred_at"), margin=nw.col("margin").fill_null(0.0))
+        inside.with_columns(quarter=period_of("occurred_at", "quarter"), margin=nw.col("margin").fill_null(0.0))
         .group_by("customer_id", "quarter")
         .agg(nw.col("margin").sum())
         .join(spans, on="customer_id", how="inner")

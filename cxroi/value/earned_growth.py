@@ -23,7 +23,7 @@ from scipy import special
 
 from cxroi import periods
 from cxroi.errors import InputError
-from cxroi.panel import first_referrals, last_complete_period
+from cxroi.panel import first_referrals, last_complete_period, period_of
 from cxroi.scores import csat_interval
 from cxroi.tables import Tables
 from cxroi.tables.violation import suggestion
@@ -283,7 +283,7 @@ def _activity(tables: Tables, spans: Sequence[_Span]) -> Frame:
     passed = [nw.when(at >= cut).then(1).otherwise(0) for cut in cuts]
     rows = tables.transactions.select(
         "customer_id",
-        quarter=at.dt.year().cast(nw.Int64) * 4 + (at.dt.month().cast(nw.Int64) - 1) // 3,
+        quarter=period_of(at, "quarter"),
         part=sum(passed, nw.lit(0)),
         revenue=amount.fill_null(0.0),
         first_bought=nw.when(amount > 0).then(at),

@@ -17,7 +17,7 @@ import pandas as pd
 
 from cxroi import periods
 from cxroi.errors import InputError
-from cxroi.panel import BASE_CUSTOMERS
+from cxroi.panel import BASE_CUSTOMERS, period_of
 from cxroi.tables import Tables
 
 Frame = nw.LazyFrame[Any]
@@ -244,11 +244,8 @@ def purchases_by_period(tables: Tables, *, seen_until: dt.date, period: periods.
     assert tables.transactions is not None
     days = _days(tables, sampled_every(tables), None)
     cut = (seen_until - EPOCH.date()).days
-    date = nw.col("date")
-    year, month = date.dt.year().cast(nw.Int64), date.dt.month().cast(nw.Int64)
-    index = year * 4 + (month - 1) // 3 if period == "quarter" else year * 12 + month - 1
     later = days.filter((nw.col("first_on") <= cut) & (nw.col("day") > nw.col("first_on"))).with_columns(
-        period=index, held_out=nw.when(nw.col("day") > cut).then(1).otherwise(0)
+        period=period_of("date", period), held_out=nw.when(nw.col("day") > cut).then(1).otherwise(0)
     )
     counted = later.group_by("period", "held_out").agg(nw.col("bought").sum(), nw.col("margin").sum())
     found: pd.DataFrame = counted.collect("pandas").to_native()

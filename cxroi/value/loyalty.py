@@ -28,12 +28,12 @@ from scipy import optimize, special
 from cxroi import periods
 from cxroi.errors import InputError
 from cxroi.linkage.fit import Fit, fit, independent_columns
-from cxroi.panel import MONEY_DIGITS, Panel, first_referrals
+from cxroi.panel import MONEY_DIGITS, Panel, first_referrals, period_of
 from cxroi.scores import hidden_cells
 from cxroi.tables import Tables
 from cxroi.value.forgiveness import control_columns, design_columns, expected_satisfaction
 from cxroi.value.forward import BANDS
-from cxroi.value.service import ALL, CustomerQuarters, Frame, band_codes, customer_quarters, fetched, period_of
+from cxroi.value.service import ALL, CustomerQuarters, Frame, band_codes, customer_quarters, fetched
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -23,10 +23,10 @@ from scipy import special, stats
 from cxroi import periods
 from cxroi.errors import InputError
 from cxroi.linkage.fit import fit, independent_columns
-from cxroi.panel import first_referrals, last_complete_period
+from cxroi.panel import first_referrals, last_complete_period, period_of
 from cxroi.scores import csat_interval
 from cxroi.tables import Tables
-from cxroi.value.brands import FEWEST_CUSTOMERS, hidden_sums
+from cxroi.value.brands import FEWEST_CUSTOMERS, check_months, hidden_sums
 from cxroi.value.forward import BANDS, BELOW_TOP
 
 Frame = nw.LazyFrame[Any]
@@ -203,11 +203,11 @@ def _answered(tables: Tables, exposure: str, period: periods.Period) -> Frame | 
     if exposure == "nps" and "touchpoint" in columns:
         relationship = surveys.filter(nw.col("touchpoint").is_null())
         surveys = relationship if len(relationship.head(1).collect()) else surveys
-    dated = surveys.filter(~nw.col("answered_at").is_null()).with_columns(period=_index("answered_at", period))
+    dated = surveys.filter(~nw.col("answered_at").is_null()).with_columns(period=period_of("answered_at", period))
     leaving = "left_on" in tables.customers.collect_schema().names()
     customers = tables.customers.select("customer_id", "joined_on", *(["left_on"] if leaving else []))
     joined = dated.join(customers, on="customer_id", how="inner").filter(
-        nw.col("period") >= _index("joined_on", period)
+        nw.col("period") >= period_of("joined_on", period)
     )
     if leaving:
         day = nw.col("answered_at").dt.truncate("1d")
@@ -215,16 +215,10 @@ def _answered(tables: Tables, exposure: str, period: periods.Period) -> Frame | 
     return joined.group_by("customer_id", "period").agg(nw.col("score").mean(), nw.len().alias("answers"))
 
 
-def _index(column: str, period: periods.Period) -> nw.Expr:
-    date = nw.col(column)
-    months = periods.MONTHS[period]
-    return date.dt.year().cast(nw.Int64) * periods.PER_YEAR[period] + (date.dt.month().cast(nw.Int64) - 1) // months
-
-
 def _with_referrals(answered: Frame, referrals: Frame, period: periods.Period) -> pd.DataFrame:
     """Answers with the referrals of the next period: ``customer`` (code), ``period, score, answers`` and a column a kind."""
     marked = referrals.with_columns(
-        period=_index("occurred_at", period) - 1,
+        period=period_of("occurred_at", period) - 1,
         **{
             "organic": nw.when(nw.col("incentivised") == 0).then(1).otherwise(0),
             "incentivised": nw.when(nw.col("incentivised") == 1).then(1).otherwise(0),
@@ -657,8 +651,7 @@ def referral_cells(
     ``left_on`` is kept, those who only stopped buying are among them. Since every referral has the same value, the split by referral
     value is one by referrals. Source: Kumar, Petersen & Leone (2007).
     """
-    if not isinstance(months, int) or isinstance(months, bool) or not 1 <= months <= 240:
-        raise InputError(f"months must be a whole number from 1 to 240; got {months!r}, for example 12")
+    check_months(months)
     worth = _checked_worth(value_of_referral, seed)
     if tables.referrals is None:
         return "the data have no table of referrals"

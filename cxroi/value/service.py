@@ -16,10 +16,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import special
 
-from cxroi import periods
 from cxroi.errors import InputError
 from cxroi.evidence.invitations import asked_rows
-from cxroi.panel import MONEY_DIGITS, Panel
+from cxroi.panel import MONEY_DIGITS, Panel, period_of
 from cxroi.scores import hidden_cells
 from cxroi.tables import Tables
 from cxroi.value.forward import BANDS, BELOW_TOP
@@ -317,12 +316,6 @@ def band_codes(scores: pd.Series, exposure: str, best: float) -> Ints:
     return np.asarray(
         np.where(values <= best - below_middle, 0, np.where(values <= best - below_high, 1, 2)), dtype=np.int64
     )
-
-
-def period_of(column: str, period: periods.Period) -> nw.Expr:
-    """Index of a date's period in the engine."""
-    year, month = nw.col(column).dt.year().cast(nw.Int64), nw.col(column).dt.month().cast(nw.Int64)
-    return year * 4 + (month - 1) // 3 if period == "quarter" else year * 12 + month - 1
 
 
 def fetched(frame: Frame) -> pd.DataFrame:

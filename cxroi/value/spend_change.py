@@ -20,11 +20,11 @@ from scipy import special
 
 from cxroi import periods
 from cxroi.errors import InputError
-from cxroi.panel import METRICS, last_complete_period
+from cxroi.panel import METRICS, last_complete_period, period_of
 from cxroi.scores import csat_interval, hidden_cells
 from cxroi.tables import Tables
 from cxroi.tables.violation import suggestion
-from cxroi.value.cohorts import MONEY_DIGITS, first_transaction, first_whole_period, period_of, twelve_digits
+from cxroi.value.cohorts import MONEY_DIGITS, first_transaction, first_whole_period, twelve_digits
 from cxroi.value.forward import BANDS, NO_ANSWER
 from cxroi.value.survival import band_of_score, dated_answers
 

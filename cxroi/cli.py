@@ -33,6 +33,8 @@ Quarter = Annotated[
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code: 0 done, 2 the input is wrong, 1 our fault."""
+    # fits divide their rows among threads of their own; more threads within each product only wait for each other
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app(args=None if arguments is None else list(arguments), prog_name="cxroi")
     except SystemExit as done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from cxroi.linkage import Linkage
 from cxroi.linkage.design import BEND, OBSERVED
 from cxroi.linkage.effects import level_shift
 from cxroi.linkage.fit import joint_covariance, mean, mean_slope
-from cxroi.linkage.model import base_level
+from cxroi.linkage.model import base_level, weights_towards_base
 from cxroi.linkage.persistence import Persistence
 from cxroi.linkage.satisfaction import expects_satisfaction
 from cxroi.panel import Panel
@@ -321,7 +322,10 @@ def _shifts(fitted: list[Linkage], coefficients: list[Floats], generator: np.ran
         level, variance = known
         is_amount = linkage.outcome not in ("retained", "orders")
         places = np.flatnonzero(recent) if linkage.outcome != "orders" else linkage.used[recent[linkage.used]]
-        weights = linkage.calibration.weights[places]
+        weigh = functools.partial(weights_towards_base, linkage.panel, rows[recent])
+        weight = np.zeros(len(rows))
+        weight[recent] = linkage.panel.once(f"weights {linkage.exposure} of the last year", weigh).weights
+        weights = weight[places]
         at_rows = linkage.slopes.at(places)
         if is_amount and stays is not None:
             own = weights * stays[places]
@@ -331,7 +335,7 @@ def _shifts(fitted: list[Linkage], coefficients: list[Floats], generator: np.ran
         if linkage.outcome == "retained":
             stays = mean(linkage.slopes.predictors(start)[0], "logit")
         some = places[np.linspace(0, len(places) - 1, min(len(places), LEVEL_ROWS)).astype(np.int64)]
-        weights = np.broadcast_to(linkage.calibration.weights[some], (len(drawn), len(some)))
+        weights = np.broadcast_to(weight[some], (len(drawn), len(some)))
         total = weights[0].sum()
         if is_amount and keep is not None:
             weights = weights * keep

@@ -885,11 +885,11 @@ def _fit_or_firth(
 
 def base_weights(panel: Panel, exposure: str) -> Calibration:
     """Weights of the answered rows of a score towards the base; computed once."""
-    return panel.once(f"weights {exposure}", lambda: _calibrate(panel, _answered(panel, exposure)))
+    return panel.once(f"weights {exposure}", lambda: weights_towards_base(panel, _answered(panel, exposure)))
 
 
-def _calibrate(panel: Panel, rows: pd.DataFrame) -> Calibration:
-    """Weights of the answered rows towards all customers at risk in the same periods: history, controls, periods."""
+def weights_towards_base(panel: Panel, rows: pd.DataFrame) -> Calibration:
+    """Weights of some rows towards all customers at risk in the same periods: history, controls, periods."""
     base = panel.base[panel.base["period"].isin(rows["period"].unique())]
     columns: list[Floats] = []
     targets: list[float] = []

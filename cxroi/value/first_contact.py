@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from cxroi import periods
+from cxroi.panel import period_of
 from cxroi.scores import csat_interval, hidden_cells
 from cxroi.tables import Tables
-from cxroi.value.service import fetched, period_of
+from cxroi.value.service import fetched
 
 Frame = nw.LazyFrame[Any]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass
 
@@ -9,11 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cxroi import periods
 from cxroi.linkage import Linkage
 from cxroi.linkage.design import BEND, OBSERVED
 from cxroi.linkage.effects import level_shift
-from cxroi.linkage.fit import joint_covariance, mean, mean_slope
-from cxroi.linkage.model import base_level
+from cxroi.linkage.fit import Ints, joint_covariance, mean, mean_slope
+from cxroi.linkage.model import base_level, weights_towards_base
 from cxroi.linkage.persistence import Persistence
 from cxroi.linkage.satisfaction import expects_satisfaction
 from cxroi.panel import Panel
@@ -64,6 +66,11 @@ class Equations:
         """The equations of what stands beside margin."""
         return [part for part in (self.referrals, self.service_cost) if part is not None]
 
+    @property
+    def every(self) -> list[Linkage]:
+        """All equations that exist."""
+        return [*self.fitted, *self.beside]
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -77,12 +84,12 @@ class Paths:
 
     baseline: Floats
     higher: Floats
-    fading: Floats | None
     survival: Floats
     orders: Floats
     through_retention: Floats
     through_spend: Floats
     by_band: Floats
+    fading: Floats | None = None
     referrals: Floats | None = None
     service_cost: Floats | None = None
 
@@ -124,33 +131,58 @@ def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -
     The hazard ages with tenure and with the time a customer was seen (those still there were the likelier to stay); spend does not,
     for older customers who spend more are those who stayed, not those who grew. The expected score drifts back to the mean as
     repeated answers say, controls stay; the effects of the last four periods are averaged so that no season leads the forecast.
+
+    At the estimates everybody is run forward, at the draws representatives: what they miss of everybody at the estimates is added.
     """
     generator = np.random.default_rng([seed, 1])
-    people = _representatives(equations)
+    everybody = _everybody(equations)
+    columns = [_columns(equations, linkage, everybody) for linkage in equations.every]
+    coefficients = _coefficient_draws(equations, draws, generator)
+    shifts = _shifts(equations.every, coefficients, generator)
+    ageing = _shapes_of_ageing(equations.panel, draws, np.random.default_rng([seed, 3]))
+    fades = None
+    if equations.persistence is not None:
+        fades = np.r_[equations.persistence.fade, equations.persistence.fade_draws][:, None]
+
+    def paths(people: pd.DataFrame, own: list[Floats], rows: slice) -> dict[str, Floats]:
+        drawn = [(one[rows], shift[rows]) for one, shift in zip(coefficients, shifts, strict=True)]
+        parts = _prepare(equations, people, own, drawn)
+        shape, stretch = ageing
+        fading = None if fades is None else fades[rows]
+        return _follow(equations, people, parts, quarters, (shape[rows], stretch[rows], fading))
+
+    exact = paths(everybody, columns, slice(1))
+    some, share = _representatives(everybody, _first_margin(equations, columns))
+    found = paths(everybody.iloc[some].assign(share=share), [one[some] for one in columns], slice(None))
+    return Paths(**{name: values + (exact[name] - values[:1]) for name, values in found.items()})
+
+
+def _follow(
+    equations: Equations,
+    people: pd.DataFrame,
+    parts: dict[str, _Equation],
+    quarters: int,
+    ageing: tuple[Floats, Floats, Floats | None],
+) -> dict[str, Floats]:
+    """The arrays of :class:`Paths` for some people (``share`` each stands for) at each draw; ``ageing`` is shape, stretch and fade."""
     share = people["share"].to_numpy()
     expected = [_expected_scores(equations, people, quarter) for quarter in range(1, quarters + 1)]
-    parts = _prepare(equations, people, draws, generator)
     tenure = np.exp(people["log_tenure"].to_numpy()) if "log_tenure" in people else np.ones(len(people))
     seen = people["periods_before"].to_numpy(dtype=float) if "periods_before" in people else np.zeros(len(people))
-    shape, stretch = _shapes_of_ageing(equations.panel, draws, np.random.default_rng([seed, 3]))
-    fades = (
-        None
-        if equations.persistence is None
-        else np.r_[equations.persistence.fade, equations.persistence.fade_draws][:, None]
-    )
+    shape, stretch, fades = ageing
     gains: dict[str, Floats | float] = {"baseline": 0.0}  # points in force in the first quarter
     if equations.exposure:
         gains |= {"secant": SECANT_POINTS, "higher": 1.0}
         gains |= {} if fades is None else {"fading": 1.0}
-
-    size = (draws + 1, len(people))
     bands = [
         (people["band"] == band).to_numpy() for band in score_bands(equations.panel, equations.exposure).cat.categories
     ]
-    found = {name: np.zeros((draws + 1, quarters)) for name in (*gains, "survival", "orders", "keep", "spend")}
-    by_band = np.zeros((draws + 1, quarters, len(bands)))
-    beside = {linkage.outcome: np.zeros((draws + 1, quarters)) for linkage in equations.beside if "secant" in gains}
-    survive = {name: np.ones(size) for name in gains}
+    names = ["baseline", "higher", "survival", "orders", "through_retention", "through_spend"]
+    names += ["fading"] if "fading" in gains else []
+    names += [linkage.outcome for linkage in equations.beside] if "secant" in gains else []
+    found = {name: np.zeros((len(shape), quarters)) for name in names}
+    found["by_band"] = np.zeros((len(shape), quarters, len(bands)))
+    survive = {name: np.ones((len(shape), len(people))) for name in gains}
     for step in range(quarters):
         older = [np.log((tenure + step) / tenure), stretch * np.log((shape + seen + step) / (shape + seen))]
         drift = expected[step] - expected[0]
@@ -160,35 +192,26 @@ def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -
             if "retained" in parts:
                 survive[name] = survive[name] * parts["retained"].at(moved, older)
             spent[name] = parts["margin"].at(moved, older)
-            found[name][:, step] = (survive[name] * spent[name]) @ share
+            if name in found:
+                found[name][:, step] = (survive[name] * spent[name]) @ share
         base = survive["baseline"]
         margin = base * spent["baseline"]
         found["survival"][:, step] = base @ share
         found["orders"][:, step] = (base * parts["orders"].at(drift, older)) @ share if "orders" in parts else np.nan
         for position, inside in enumerate(bands):
             if inside.any():
-                by_band[:, step, position] = margin[:, inside] @ share[inside] / share[inside].sum()
-        if equations.exposure:
-            stayed = survive["secant"] - base
-            found["keep"][:, step] = (stayed * spent["baseline"]) @ share / (SECANT_POINTS * (step + 1))
-            found["spend"][:, step] = (
-                (survive["secant"] * (spent["secant"] - spent["baseline"])) @ share / SECANT_POINTS
-            )
-        for outcome, change in beside.items():
-            more, now = (parts[outcome].at(drift + gain, older) for gain in (SECANT_POINTS, 0.0))
-            change[:, step] = (survive["secant"] * more - base * now) @ share / SECANT_POINTS
-    nothing = np.zeros((draws + 1, quarters))
-    return Paths(
-        baseline=found["baseline"],
-        higher=found.get("higher", nothing),
-        fading=found.get("fading"),
-        survival=found["survival"],
-        orders=found["orders"],
-        through_retention=found["keep"],
-        through_spend=found["spend"],
-        by_band=by_band,
-        **beside,
-    )
+                found["by_band"][:, step, position] = margin[:, inside] @ share[inside] / share[inside].sum()
+        if not equations.exposure:
+            continue
+        more = survive["secant"]
+        by_staying, by_spending = (more - base) * spent["baseline"], more * (spent["secant"] - spent["baseline"])
+        found["through_retention"][:, step] = by_staying @ share / (SECANT_POINTS * (step + 1))
+        found["through_spend"][:, step] = by_spending @ share / SECANT_POINTS
+        for linkage in equations.beside:
+            part = parts[linkage.outcome]
+            change = more * part.at(drift + SECANT_POINTS, older) - base * part.at(drift, older)
+            found[linkage.outcome][:, step] = change @ share / SECANT_POINTS
+    return found
 
 
 def _shapes_of_ageing(panel: Panel, draws: int, generator: np.random.Generator) -> tuple[Floats, Floats]:
@@ -209,31 +232,44 @@ def _shapes_of_ageing(panel: Panel, draws: int, generator: np.random.Generator) 
     return shape, np.where(spread > 0, (other * own) @ count[:, None] / np.maximum(spread, 1e-12), 1.0)
 
 
-def _representatives(equations: Equations) -> pd.DataFrame:
-    """About 240 active customers that stand for all; ``share`` sums to 1.
-
-    Within each score band a systematic sample along the predicted margin of the first quarter, taken with probability
-    proportional to that margin plus its mean: few large customers can carry a company's value and must not be missed.
-    """
+def _everybody(equations: Equations) -> pd.DataFrame:
+    """Active customers (above 20,000 a systematic sample) with their ``band`` and the ``share`` of all that each stands for."""
     active = equations.panel.active
     active = active.assign(band=score_bands(equations.panel, equations.exposure).to_numpy())
     if len(active) > ACTIVE_ROWS:
         active = active.iloc[np.linspace(0, len(active) - 1, ACTIVE_ROWS).astype(int)]
-    margin = np.ones(len(active))
-    for linkage in (equations.retention, equations.margin):
-        if linkage is not None:
-            columns = _columns(equations, linkage, active)
-            margin = margin * mean(columns @ linkage.fitted.coefficients + linkage.shift, linkage.fitted.family)
-    active = active.assign(size=np.maximum(margin, 0.0) + max(float(margin.mean()), 1e-9))
-    chosen: list[pd.DataFrame] = []
-    for _, members in active.groupby("band", sort=True):
-        ordered = members.sort_values("size", kind="stable")
-        wanted = min(len(ordered), max(round(REPRESENTATIVES * len(ordered) / len(active)), FEWEST_OF_A_BAND))
-        along = np.cumsum(ordered["size"].to_numpy()) / ordered["size"].sum()
-        picked = ordered.iloc[np.searchsorted(along, (np.arange(wanted) + 0.5) / wanted)]
-        weight = 1.0 / picked["size"].to_numpy()
-        chosen.append(picked.assign(share=len(ordered) / len(active) * weight / weight.sum()))
-    return pd.concat(chosen, ignore_index=True).drop(columns="size")
+    return active.assign(share=1.0 / len(active)).reset_index(drop=True)
+
+
+def _first_margin(equations: Equations, columns: list[Floats]) -> Floats:
+    """Margin of each customer in the first quarter, left = 0, at the estimates; shape (customers,)."""
+    margin = np.ones(len(columns[0]))
+    for linkage, own in zip(equations.every, columns, strict=True):
+        if linkage.outcome in ("retained", "margin"):
+            margin = margin * mean(own @ linkage.fitted.coefficients + linkage.shift, linkage.fitted.family)
+    return margin
+
+
+def _representatives(everybody: pd.DataFrame, margin: Floats) -> tuple[Ints, Floats]:
+    """Positions of about 240 customers that stand for all, and the share that each stands for; shares sum to 1.
+
+    Within each score band a systematic sample along the predicted margin of the first quarter, taken with probability
+    proportional to that margin plus its mean: few large customers can carry a company's value and must not be missed.
+    """
+    size = np.maximum(margin, 0.0) + max(float(margin.mean()), 1e-9)
+    band = everybody["band"].to_numpy()
+    chosen: list[Ints] = []
+    shares: list[Floats] = []
+    for label in np.unique(band):
+        members = np.flatnonzero(band == label)
+        ordered = members[np.argsort(size[members], kind="stable")]
+        wanted = min(len(ordered), max(round(REPRESENTATIVES * len(ordered) / len(band)), FEWEST_OF_A_BAND))
+        along = np.cumsum(size[ordered]) / size[ordered].sum()
+        picked = ordered[np.searchsorted(along, (np.arange(wanted) + 0.5) / wanted)]
+        weight = 1.0 / size[picked]
+        chosen.append(picked)
+        shares.append(len(ordered) / len(band) * weight / weight.sum())
+    return np.concatenate(chosen), np.concatenate(shares)
 
 
 def _columns(equations: Equations, linkage: Linkage, people: pd.DataFrame) -> Floats:
@@ -241,41 +277,50 @@ def _columns(equations: Equations, linkage: Linkage, people: pd.DataFrame) -> Fl
     recent = _recent_periods(equations.panel)
     if equations.exposure:
         people = people.assign(**{equations.exposure: _expected_scores(equations, people, 1)})
+<<<<<<< HEAD
     people = people.assign(**_without_season(equations.panel, people))
     columns = linkage.design.at(people.assign(period=recent[0]))
     someone = people.iloc[:1]  # periods move everybody's columns alike
     by_period = [linkage.design.at(someone.assign(period=period))[0] for period in recent]
     return np.asarray(columns + (np.mean(by_period, axis=0) - by_period[0]))
+=======
+    people = people.assign(period=recent[-1], **_without_season(equations.panel, people))
+    matrix = linkage.design.at(people)
+    for position, name in enumerate(linkage.design.columns):
+        if name.startswith("period_label["):
+            labels = [f"period_label[T.{periods.label(period, equations.panel.period)}]" for period in recent]
+            matrix[:, position] = labels.count(name) / len(recent)
+    return matrix
+>>>>>>> value4
 
 
 def _prepare(
-    equations: Equations, people: pd.DataFrame, draws: int, generator: np.random.Generator
+    equations: Equations, people: pd.DataFrame, columns: list[Floats], drawn: list[tuple[Floats, Floats]]
 ) -> dict[str, _Equation]:
-    """Each equation at every draw and representative, by outcome."""
-    coefficients = _coefficient_draws(equations, draws, generator)
-    every = [*equations.fitted, *equations.beside]
-    shifts = _shifts(every, coefficients, generator)
+    """Each equation at every draw (coefficients and shift) and customer, by outcome."""
     found: dict[str, _Equation] = {}
-    for linkage, drawn, shift in zip(every, coefficients, shifts, strict=True):
-        names = linkage.design.columns
-        zero = np.zeros((len(drawn), 1))
-        ageing = [
-            drawn[:, [names.index(name)]] if linkage.outcome == "retained" and name in names else zero for name in AGES
-        ]
-        slope = drawn[:, [names.index(equations.exposure)]] if equations.exposure in names else zero
-        bend = drawn[:, [names.index(BEND)]] if BEND in names else zero
-        if BEND in names:
+    for linkage, own, (coefficients, shift) in zip(equations.every, columns, drawn, strict=True):
+        ages = AGES if linkage.outcome == "retained" else ("",) * len(AGES)
+        ageing = [_coefficient(linkage, coefficients, name) for name in ages]
+        slope, bend = (_coefficient(linkage, coefficients, name) for name in (equations.exposure, BEND))
+        if BEND in linkage.design.columns:
             assert linkage.design.preparation.bends is not None
             from_centre = _expected_scores(equations, people, 1) - linkage.design.preparation.bends[1]
             slope = slope + 2.0 * bend * from_centre
         found[linkage.outcome] = _Equation(
             linkage=linkage,
-            predictor=drawn @ _columns(equations, linkage, people).T + shift[:, None],
+            predictor=coefficients @ own.T + shift[:, None],
             slope=slope,
             bend=bend,
             ageing=ageing,
         )
     return found
+
+
+def _coefficient(linkage: Linkage, coefficients: Floats, name: str) -> Floats:
+    """Coefficient of a column at each draw, 0 where the equation has none of that name; shape (draws, 1)."""
+    names = linkage.design.columns
+    return coefficients[:, [names.index(name)]] if name in names else np.zeros((len(coefficients), 1))
 
 
 def _coefficient_draws(equations: Equations, draws: int, generator: np.random.Generator) -> list[Floats]:
@@ -324,7 +369,10 @@ def _shifts(fitted: list[Linkage], coefficients: list[Floats], generator: np.ran
         level, variance = known
         is_amount = linkage.outcome not in ("retained", "orders")
         places = np.flatnonzero(recent) if linkage.outcome != "orders" else linkage.used[recent[linkage.used]]
-        weights = linkage.calibration.weights[places]
+        weigh = functools.partial(weights_towards_base, linkage.panel, rows[recent])
+        weight = np.zeros(len(rows))
+        weight[recent] = linkage.panel.once(f"weights {linkage.exposure} of the last year", weigh).weights
+        weights = weight[places]
         at_rows = linkage.slopes.at(places)
         if is_amount and stays is not None:
             own = weights * stays[places]
@@ -334,7 +382,7 @@ def _shifts(fitted: list[Linkage], coefficients: list[Floats], generator: np.ran
         if linkage.outcome == "retained":
             stays = mean(linkage.slopes.predictors(start)[0], "logit")
         some = places[np.linspace(0, len(places) - 1, min(len(places), LEVEL_ROWS)).astype(np.int64)]
-        weights = np.broadcast_to(linkage.calibration.weights[some], (len(drawn), len(some)))
+        weights = np.broadcast_to(weight[some], (len(drawn), len(some)))
         total = weights[0].sum()
         if is_amount and keep is not None:
             weights = weights * keep

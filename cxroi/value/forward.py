@@ -277,13 +277,6 @@ def _columns(equations: Equations, linkage: Linkage, people: pd.DataFrame) -> Fl
     recent = _recent_periods(equations.panel)
     if equations.exposure:
         people = people.assign(**{equations.exposure: _expected_scores(equations, people, 1)})
-<<<<<<< HEAD
-    people = people.assign(**_without_season(equations.panel, people))
-    columns = linkage.design.at(people.assign(period=recent[0]))
-    someone = people.iloc[:1]  # periods move everybody's columns alike
-    by_period = [linkage.design.at(someone.assign(period=period))[0] for period in recent]
-    return np.asarray(columns + (np.mean(by_period, axis=0) - by_period[0]))
-=======
     people = people.assign(period=recent[-1], **_without_season(equations.panel, people))
     matrix = linkage.design.at(people)
     for position, name in enumerate(linkage.design.columns):
@@ -291,7 +284,6 @@ def _columns(equations: Equations, linkage: Linkage, people: pd.DataFrame) -> Fl
             labels = [f"period_label[T.{periods.label(period, equations.panel.period)}]" for period in recent]
             matrix[:, position] = labels.count(name) / len(recent)
     return matrix
->>>>>>> value4
 
 
 def _prepare(

@@ -293,7 +293,7 @@ def _table(page: Any, table: Table, top: Emu) -> None:
         max(len(column.label), *(len(row[at]) for row in rows), 8) if rows else 8
         for at, column in enumerate(table.columns)
     ]
-    shares = [min(each, 60) for each in letters]
+    shares = [min(each, 40) + 6 for each in letters]  # a date must not be broken
     for at, share in enumerate(shares):
         grid.columns[at].width = Emu(round(BREADTH * share / sum(shares)))
     for line, cells in enumerate([tuple(column.label for column in table.columns), *rows]):

@@ -166,6 +166,62 @@ def test_response_splits_what_comes_from_staying_and_from_spending() -> None:
     assert (spending.through_spend[0] > 0.1).all()
 
 
+# Level, season, ageing
+
+
+def test_estimates_do_not_depend_on_who_represents_whom(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = valued(panel)
+    monkeypatch.setattr(forward_room, "REPRESENTATIVES", 900)
+    many = valued(panel)
+    assert many.tidy()["estimate"].to_numpy() == pytest.approx(few.tidy()["estimate"].to_numpy(), rel=1e-9)
+    assert many.value_draws()[1:].std() == pytest.approx(few.value_draws()[1:].std(), rel=0.2)
+
+
+def test_the_season_of_the_last_quarter_is_taken_out_and_a_trend_is_not(panel: Panel) -> None:
+    """Orders fall by 5 % a quarter and are 20 % higher in the quarter that the last one is of."""
+    last = periods.index("2026Q3")
+    known = np.arange(last - 9, last)  # of a base row t the orders lie in t + 1
+    high = (known + 1) % 4 == last % 4
+    rate = 2.0 * 0.95 ** np.arange(len(known)) * np.where(high, 1.2, 1.0)
+    parts = [pd.DataFrame({"period": known, "column": "orders", "mean": 0.9 * rate})]
+    parts.append(pd.DataFrame({"period": known, "column": "retained", "mean": 0.9}))
+    base = pd.concat(parts).assign(level="", n=100, mean_square=1.0)
+    people = pd.DataFrame({"orders_now": [1.0, 3.0], "margin_now": [10.0, 30.0]})
+    found = forward_room._without_season(replace(panel, base=base, last_period=last), people)
+    season = 1.2 ** (3 / 4)  # against the geometric mean of a year
+    assert found["orders_now"].to_numpy() == pytest.approx(people["orders_now"] / season, rel=1e-9)
+    short = base[base["period"] > last - 5]
+    unknown = forward_room._without_season(replace(panel, base=short, last_period=last), people)
+    assert unknown["orders_now"].to_numpy() == pytest.approx(people["orders_now"])
+
+
+def test_shapes_of_ageing_fit_the_same_data(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """log(1 + n) is the equation's own; another shape keeps the slope that a regression of one on the other gives."""
+    monkeypatch.setattr(forward_room, "SHAPES", (1.0, 1.0))
+    shape, stretch = forward_room._shapes_of_ageing(panel, 3, np.random.default_rng(1))
+    assert shape == pytest.approx(np.ones((4, 1)))
+    assert stretch == pytest.approx(np.ones((4, 1)))
+    monkeypatch.setattr(forward_room, "SHAPES", (4.0, 4.0))
+    seen = panel.rows["periods_before"].to_numpy()
+    expected = np.polyfit(np.log(4.0 + seen), np.log1p(seen), 1)[0]
+    assert forward_room._shapes_of_ageing(panel, 1, np.random.default_rng(1))[1] == pytest.approx(expected, rel=1e-9)
+
+
+def test_customers_who_lastingly_spend_more_than_others_like_them_widen_the_draws(value: CustomerValue) -> None:
+    assert value.margin is not None
+    assert forward_room._lasting_variance(value.margin) > 0
+    equations, everybody = value._equations, forward_room._everybody(value._equations)
+    margin = np.ones(len(everybody))
+    whole, bands = forward_room._own_ways(equations, everybody, margin, 4_000, np.random.default_rng(1))
+    assert whole[0, 0] == 1
+    assert (bands[0] == 1).all()
+    lasting = np.sqrt(forward_room._lasting_variance(value.margin))
+    sizes = everybody["band"].value_counts().reindex(score_bands(value.panel, "nps").cat.categories)
+    # of equal customers the share that does not cancel is one over the root of their number; 4,000 draws are within 4 %
+    assert bands[1:, 0].std(axis=0) == pytest.approx(lasting / np.sqrt(sizes.to_numpy()), rel=0.05)
+    assert whole[1:].std() == pytest.approx(lasting / np.sqrt(len(everybody)), rel=0.05)
+
+
 # Beside margin: referrals and cost to serve
 
 

@@ -27,6 +27,7 @@ ACTIVE_ROWS = 20_000  # of the active base, enough to choose representatives fro
 FEWEST_OF_A_BAND = 40
 LEVEL_ROWS = 500
 SHAPES = (1.0, 6.0)
+MONEY = frozenset({"baseline", "higher", "fading", "through_retention", "through_spend"})
 QUARTERS_OF_A_YEAR = 4
 NEWTON_STEPS = 6
 SECANT_POINTS = 0.5  # a case's gains are of this order; the response is exact for a constant gain of this size
@@ -133,6 +134,7 @@ def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -
     repeated answers say, controls stay; the effects of the last four periods are averaged so that no season leads the forecast.
 
     At the estimates everybody is run forward, at the draws representatives: what they miss of everybody at the estimates is added.
+    Draws also hold that these customers spend otherwise than others like them (:func:`_own_ways`).
     """
     generator = np.random.default_rng([seed, 1])
     everybody = _everybody(equations)
@@ -152,9 +154,14 @@ def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -
         return _follow(equations, people, parts, quarters, (shape[rows], stretch[rows], fading))
 
     exact = paths(everybody, columns, slice(1))
-    some, share = _representatives(everybody, _first_margin(equations, columns))
+    margin = _first_margin(equations, columns)
+    some, share = _representatives(everybody, margin)
     found = paths(everybody.iloc[some].assign(share=share), [one[some] for one in columns], slice(None))
-    return Paths(**{name: values + (exact[name] - values[:1]) for name, values in found.items()})
+    found = {name: values + (exact[name] - values[:1]) for name, values in found.items()}
+    apart = _own_ways(equations, everybody, margin, draws, np.random.default_rng([seed, 4]))
+    for name in MONEY.intersection(found):
+        found[name] = found[name] * apart[0]
+    return Paths(**(found | {"by_band": found["by_band"] * apart[1]}))
 
 
 def _follow(
@@ -212,6 +219,39 @@ def _follow(
             change = more * part.at(drift + SECANT_POINTS, older) - base * part.at(drift, older)
             found[linkage.outcome][:, step] = change @ share / SECANT_POINTS
     return found
+
+
+def _own_ways(
+    equations: Equations, everybody: pd.DataFrame, margin: Floats, draws: int, generator: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """Factors by which the customers of today, and of each band, spend otherwise than the equation says of customers like them.
+
+    Shapes (draws + 1, 1) and (draws + 1, 1, bands), the first 1. The lasting part of a customer's distance from the equation, as a share,
+    is seen in distances of the same customer in different periods; in a mean over many it nearly cancels, in a small band less.
+    """
+    names = score_bands(equations.panel, equations.exposure).cat.categories
+    band = everybody["band"].to_numpy()
+    inside = np.array([band == name for name in names])
+    total = inside @ margin
+    number = float(equations.panel.active["weight"].sum()) / len(everybody)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = np.where(total > 0, np.sqrt(inside @ margin**2 / number) / total, 0.0)
+    lasting = 0.0 if equations.margin is None else _lasting_variance(equations.margin)
+    own = np.vstack([np.zeros(len(names)), generator.standard_normal((draws, len(names)))]) * spread * lasting**0.5
+    whole = own @ (total / total.sum()) if total.sum() > 0 else own[:, 0] * 0.0
+    return 1.0 + whole[:, None], 1.0 + own[:, None, :]
+
+
+def _lasting_variance(linkage: Linkage) -> float:
+    """Mean product of the relative distances from the equation of one customer in two periods, at least 0."""
+    if linkage.fitted.family != "poisson":
+        return 0.0
+    rows = linkage.augment()
+    distance = (rows["residual"] / rows["fitted"]).rename("distance")
+    by_customer = pd.DataFrame({"distance": distance, "square": distance**2}).groupby(rows["customer"])
+    sums, number = by_customer.sum(), by_customer.size()
+    pairs = float((number * (number - 1)).sum())
+    return max(float((sums["distance"] ** 2 - sums["square"]).sum()) / pairs, 0.0) if pairs else 0.0
 
 
 def _shapes_of_ageing(panel: Panel, draws: int, generator: np.random.Generator) -> tuple[Floats, Floats]:

@@ -286,7 +286,11 @@ def test_tables_of_a_run(assessment: Assessment, tmp_path: Path) -> None:
     assert list(case.columns) == list(COLUMNS)
     tidy = decided(assessment).tidy()
     np.testing.assert_allclose(case["median"], tidy["median"], rtol=1e-9)  # ten digits are written
-    assert json.loads(json.dumps(more))["accounting"]["panel"][0]["reason"] == "read"
+    written = json.loads(json.dumps(more))
+    assert written["accounting"]["panel"][0]["reason"] == "read"
+    register = {row["assumption"]: row for row in written["register"]}
+    assert register["annual_discount_rate"]["owner"] == decided(assessment).case.sources["annual_discount_rate"].owner
+    assert {row["kind"] for row in written["register"]} <= {"data", "benchmark", "assumption", None, ""}
     write_tables(replace(assessment, with_cost_plays="no case"), tmp_path)
     assert (tmp_path / "case.csv").read_text() == ",".join(COLUMNS) + "\n"
 

@@ -5,6 +5,7 @@ Every number in a sentence comes from a result; words follow the grade of eviden
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -135,7 +136,7 @@ def prepare_report(known: Mapping[str, Any], documents: Documents | None = None)
 
 
 def write_tables(assessment: Assessment, folder: Path) -> dict[str, Any]:
-    """Write ``estimates.csv`` and ``case.csv`` into a folder and give the row accounting of tables and panel.
+    """Write ``estimates.csv`` and ``case.csv`` into a folder; give the row accounting and the register of assumptions for the manifest.
 
     ``case.csv`` has no rows where there is no case or it cannot be valued.
     """
@@ -144,7 +145,11 @@ def write_tables(assessment: Assessment, folder: Path) -> dict[str, Any]:
     table = pd.DataFrame(columns=list(CASE_COLUMNS)) if isinstance(decision, str) else decision.tidy()
     table.to_csv(folder / "case.csv", index=False, lineterminator="\n", float_format="%.10g")
     tables, panel = assessment.tables.accounting, assessment.panel.accounting
-    return {"accounting": {"tables": tables.to_dict("records"), "panel": panel.to_dict("records")}}
+    register = [] if isinstance(decision, str) else json.loads(decision.register().to_json(orient="records"))
+    return {
+        "accounting": {"tables": tables.to_dict("records"), "panel": panel.to_dict("records")},
+        "register": register,
+    }
 
 
 def _links(pages: Sequence[str], language: Language) -> tuple[Link, ...]:

@@ -157,8 +157,7 @@ def gather(panel: Panel, found: Mapping[tuple[str, str], Linkage | str], exposur
         for (outcome, own), linkage in found.items()
         if own == method and isinstance(linkage, Linkage) and not linkage.separated and not linkage.predicting
     }
-    plain = [(outcome, method) for outcome in STANDARD_OUTCOMES for method in ("raw", "adjusted")]
-    adjusted = {key: found[key] for key in plain if key in found}
+    adjusted = {key: linkage for key, linkage in found.items() if key[1] in ("raw", "adjusted")}
     is_first = exposure == panel.metrics[0]
     looked_at = {outcome: one for outcome, one in headline.items() if is_first and outcome in STANDARD_OUTCOMES}
     curves: dict[str, SpecificationCurve] = {}

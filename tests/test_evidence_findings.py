@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cxroi.evidence.findings import ROW_COLUMNS, Findings
+from cxroi.evidence.findings import MEASURES, ROW_COLUMNS, Findings
 from cxroi.panel import Panel, build_panel
 from cxroi.simulate import simulate
 from cxroi.tables import read_tables
@@ -53,7 +53,9 @@ def test_rows_stand_beside_the_estimates(estimates: Estimates, found: Findings) 
     beside = everything.iloc[len(own) :]
     assert not beside["headline"].any()
     assert set(beside["estimand"]) == ESTIMANDS
-    assert set(beside["outcome"]) == {"retained", "orders", "margin"}
+    assert set(beside["outcome"]) == {"retained", "orders", "margin", "referrals", "service_cost"}
+    further = beside[beside["outcome"].isin(["referrals", "service_cost"])]
+    assert set(further["estimand"]) == set(MEASURES)  # nothing that would widen the families of the others
     assert everything["headline"].sum() == own["headline"].sum()
 
 

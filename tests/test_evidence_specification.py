@@ -277,7 +277,7 @@ def test_large_panels_are_sampled_and_say_so(clean: tuple[Panel, Linkages]) -> N
 def test_what_cannot_be_drawn_is_refused_in_words(clean: tuple[Panel, Linkages]) -> None:
     panel, linkages = clean
     with pytest.raises(InputError, match="no such outcome"):
-        specification_curve(panel, "nps", "referrals", linkages=linkages)
+        specification_curve(panel, "nps", "visits", linkages=linkages)
     with pytest.raises(InputError, match="needs at least 200 answers"):
         specification_curve(panel, "nps", "orders", linkages=linkages, most_rows=100)
 

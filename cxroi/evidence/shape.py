@@ -26,6 +26,7 @@ from cxroi.evidence.contest import (
 )
 from cxroi.linkage import Linkage, standard_linkages, unit
 from cxroi.linkage.fit import Family, Fit, Floats, Ints, fit, mean, mean_slope
+from cxroi.linkage.model import STANDARD_OUTCOMES
 from cxroi.panel import Panel
 
 FOLDS = 5
@@ -116,7 +117,7 @@ def satisfaction_shape(
     linkages: Mapping[tuple[str, str], Linkage | str] | None = None,
     most_rows: int = MOST_ROWS,
 ) -> Shape:
-    """Compare shapes of every outcome over one score on held-out customers.
+    """Compare shapes of staying, orders and margin over one score on held-out customers.
 
     Parameters
     ----------
@@ -147,7 +148,7 @@ def satisfaction_shape(
     slopes: list[dict[str, Any]] = []
     reasons: dict[str, str] = {}
     sampled = None
-    for outcome in dict.fromkeys(outcome for outcome, _ in linkages):
+    for outcome in dict.fromkeys(outcome for outcome, _ in linkages if outcome in STANDARD_OUTCOMES):
         linkage = _widest(linkages, outcome)
         if isinstance(linkage, str):
             reasons[outcome] = linkage

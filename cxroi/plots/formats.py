@@ -15,6 +15,7 @@ from cxroi.plots.canvas import LABEL_LENGTH, LINE_LENGTH, Floats, Format, on_lin
 
 NORMAL_975 = 1.959964
 ESTIMATE = ("estimate", "conf_low", "conf_high")
+MONEY = frozenset({"margin", "revenue", "ltv", "service_cost"})
 
 
 def capital(words: str) -> str:
@@ -45,16 +46,18 @@ def outcome_format(outcome: str, language: Language) -> Format:
     """How an outcome is written."""
     if outcome == "retained":
         return lambda x: language.percent(x, 0)
-    return money_format(language) if outcome in ("margin", "revenue", "ltv") else lambda x: language.number(x, 2)
+    if outcome in MONEY:
+        return money_format(language)
+    return lambda x: language.number(x, 4 if outcome == "referrals" else 2)
 
 
 def change_kind(outcome: str, language: Language) -> tuple[Kind, int]:
     """Kind and decimals of a change of an outcome for an interval."""
     if outcome == "retained":
         return "percentage_points", 2
-    if outcome in ("margin", "revenue", "ltv"):
+    if outcome in MONEY:
         return money_kind(language)[0], 0
-    return "number", 3
+    return "number", 4 if outcome == "referrals" else 3
 
 
 def change_format(outcome: str, language: Language) -> Format:

@@ -508,7 +508,8 @@ def fit_outcome(
         kept = set(independent_columns(design.matrix, rows=picked).tolist())
         if start is not None and len(start) == len(design.columns):
             start = start[sorted(kept)]
-        design = design.without(*(name for at, name in enumerate(design.columns) if at not in kept))
+        spanned = [name for at, name in enumerate(design.columns) if at not in kept]
+        design = design.without(*spanned) if spanned else design
     family = FAMILIES[outcome]
     if outcome in AMOUNTS and (float((target < 0).mean()) > MOST_NEGATIVE_ROWS or target.mean() <= 0):
         family = "gaussian"

@@ -20,6 +20,7 @@ from cxroi.evidence.segments import (
 )
 from cxroi.linkage import Linkage, standard_linkages
 from cxroi.linkage.fit import fit
+from cxroi.linkage.model import STANDARD_OUTCOMES
 from cxroi.panel import Panel, build_panel
 from cxroi.simulate import simulate
 from cxroi.tables import read_tables
@@ -61,7 +62,7 @@ def linkages(panel: Panel, method: str) -> list[Linkage]:
 
 @pytest.fixture(scope="module")
 def by_segment(panel: Panel) -> SegmentLinkages:
-    return segment_linkages(panel, linkages(panel, "adjusted"))
+    return segment_linkages(panel, [one for one in linkages(panel, "adjusted") if one.outcome in STANDARD_OUTCOMES])
 
 
 def test_bcg_restricted_likelihood() -> None:

@@ -412,8 +412,8 @@ def test_wrong_input_is_refused_before_a_kernel_starts(tmp_path: Path, monkeypat
     monkeypatch.chdir(write_suite(tmp_path, dict.fromkeys(MODELS, "1")))
     with pytest.raises(InvalidParameters, match="did you mean 'horizon_months'"):
         run("data", parameters={"horizon_month": "12"})
-    with pytest.raises(InvalidParameters, match="there is no notebook '09'"):
-        run("data", execution=Execution(only=("09",)))
+    with pytest.raises(InvalidParameters, match="there is no notebook '13'"):
+        run("data", execution=Execution(only=("13",)))
     with pytest.raises(InvalidParameters, match="2026Q3"):
         run("data", quarter="last")
     with pytest.raises(InvalidParameters, match="stated once"):

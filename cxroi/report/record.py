@@ -31,7 +31,8 @@ from cxroi.value.response import MarginResponse
 
 TABLES = ("estimates", "case", "scores", "forecast", "actuals")
 SCORE_COLUMNS = ("metric", "period", "estimate", "std_error", "conf_low", "conf_high", "n", "response_rate")
-RESPONSE_COLUMNS = ("draw", "quarter", "baseline", "through_retention", "through_spend")
+CHANNELS = ("through_retention", "through_spend", "through_referrals", "through_service")
+RESPONSE_COLUMNS = ("draw", "quarter", "baseline", *CHANNELS)
 HORIZON = ("low", "median", "high")
 
 
@@ -163,13 +164,13 @@ def _scores(known: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def _response_rows(response: MarginResponse) -> pd.DataFrame:
     draws, quarters = response.baseline.shape
+    parts = {name: getattr(response, name) for name in CHANNELS}  # a channel that is not known stays empty
     return pd.DataFrame(
         {
             "draw": np.repeat(np.arange(draws), quarters),
             "quarter": np.tile(np.arange(1, quarters + 1), draws),
             "baseline": response.baseline.ravel(),
-            "through_retention": response.through_retention.ravel(),
-            "through_spend": response.through_spend.ravel(),
+            **{name: np.nan if part is None else part.ravel() for name, part in parts.items()},
         }
     )
 
@@ -181,20 +182,17 @@ def _read_response(path: Path, facts: Any) -> MarginResponse | None:
         return None
     try:
         quarters = int(table["quarter"].max())
-        baseline, retention, spend = (
-            table[name].to_numpy(float).reshape(-1, quarters) for name in RESPONSE_COLUMNS[2:]
-        )
+        known = [name for name in RESPONSE_COLUMNS[2:] if name in table and table[name].notna().all()]
+        parts = {name: table[name].to_numpy(float).reshape(-1, quarters) for name in known}
         low, high = facts["score_range"]
         return MarginResponse(
             exposure=str(facts["exposure"]),
             customers=int(facts["customers"]),
             currency=str(facts["currency"]),
             evidence=str(facts["evidence"]),
-            baseline=baseline,
-            through_retention=retention,
-            through_spend=spend,
             persistence=None,
             score_range=(float(low), float(high)),
+            **parts,
         )
     except (KeyError, TypeError, ValueError):
         return None

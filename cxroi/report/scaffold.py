@@ -32,6 +32,7 @@ DATASET: tuple[tuple[str, str], ...] = (
     ("scales", "#scales: {nps: [0, 10], csat: [1, 5], ces: {range: [1, 7], easy: 7}}"),
     ("experiments", "#experiments: [SK001]"),
     ("calendar", "#calendar: [{name: Tết 2026, kind: Tết, starts_on: 2026-02-10, ends_on: 2026-02-24}]"),
+    ("referrals", "#referrals: {would_have_come: 0.3, source: survey of new customers 2026}"),
     ("accept", "#accept: {transactions: {unknown_customer: drop}}"),
     ("tables", "tables:\n  customers:\n    file: customers.csv"),
     ("columns", "    #columns: {customer_id: MA_KH, joined_on: NGAY_TAO}"),

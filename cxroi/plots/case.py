@@ -160,6 +160,7 @@ def tornado(frame: pd.DataFrame, *, language: Language = ENGLISH, title: str = "
             f"{_bar_name(each, language)}\n"
             f"{_tornado_value(float(each.value_low), str(each.unit), language)} → "
             f"{_tornado_value(float(each.value_high), str(each.unit), language)}"
+            + (f" {language.text('plots.times_stated')}" if each.unit == "ratio" else "")
             for each in records(rows)
         ]
         axes.set_yticks(place, inputs)

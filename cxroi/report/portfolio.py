@@ -352,10 +352,11 @@ def _choice_line(found: Choice, language: Language) -> str:
     chosen = _listed([named[name] for name in found.portfolio.chosen])
     if one:
         name = next(iter(named.values()))
-        return (
-            language.text("nb.portfolio.one_take", name=name, **words)
-            if chosen
-            else language.text("nb.portfolio.one_leave", name=name)
+        if not chosen:
+            return language.text("nb.portfolio.one_leave", name=name)
+        key = "one_take" if row["p_npv_positive"] >= LIKELY else "one_open"
+        return language.text(
+            f"nb.portfolio.{key}", name=name, median=show.money(row["npv_median"], language), **words
         )
     limited = np.isfinite(found.portfolio.limits.total)
     if not chosen:

@@ -224,7 +224,9 @@ def pay_section(a: Assessment, language: Language) -> Section:
             interval=money_interval(benefit["low"], benefit["high"], language),
         ),
         language.text(
-            "executive.only_margin" if decision.response.through_service is None else "executive.only_margin_and_service"
+            "executive.only_margin"
+            if decision.response.through_service is None
+            else "executive.only_margin_and_service"
         ),
     ]
     axes = plots.scenarios(decision.tidy(), language=language, currency=decision.case.currency)

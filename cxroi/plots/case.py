@@ -137,6 +137,7 @@ def tornado(frame: pd.DataFrame, *, language: Language = ENGLISH, title: str = "
                     va="center",
                     fontsize=9,
                     bbox=PAPER,
+                    zorder=5,
                 )
             told.append(
                 f"{' '.join(_bar_name(each, language).split())}: "
@@ -155,6 +156,8 @@ def tornado(frame: pd.DataFrame, *, language: Language = ENGLISH, title: str = "
             va="bottom",
             fontsize=9,
             color=SOFT,
+            bbox=PAPER,
+            zorder=5,
         )
         inputs = [
             f"{_bar_name(each, language)}\n"

@@ -291,10 +291,11 @@ def _assumptions(names: str, language: Language) -> str:
     """Names of the register of a case in words, each kind once; empty where one is none of them.
 
     >>> _assumptions("reach.one_call, half_life_months.one_call", Language("en"))
-    'reach, share of customers; half-life of the gain'
+    'reach, share of the base; half-life of the gain'
     """
     words = [language.find(f"nb.case_assumption.{name.partition('.')[0]}") for name in names.split(", ")]
-    return "; ".join(dict.fromkeys(words)) if all(words) else ""
+    known = [each for each in words if each]
+    return "; ".join(dict.fromkeys(known)) if len(known) == len(words) else ""
 
 
 def _interval(ends: Sequence[str], language: Language, *, is_open: bool) -> str:

@@ -544,7 +544,10 @@ def test_programmes_compete_for_one_budget(displayed: Displayed, sample: Path) -
 def test_one_programme_is_taken_or_left(displayed: Displayed, sample: Path) -> None:
     words = displayed("09_portfolio", dataset=str(sample))
     assert words["answer"].startswith("There is one programme to decide on")
-    assert "is not stated; give pilot_cost" in words["read-pilot"] or "would change what is done" in words["read-pilot"]
+    assert (
+        "is not stated; give the parameters `pilot_cost`" in words["read-pilot"]
+        or "would change what is done" in words["read-pilot"]
+    )
 
 
 def test_notebook_finds_the_data_from_its_own_folder(

@@ -241,8 +241,8 @@ def test_robustness_is_told_by_what_is_recorded(assessment: Assessment) -> None:
     language = Language("en")
     told = first_screen.robustness(found, language)
     zero, interval = (language.percent(found.robustness_value(to=end)) for end in ("zero", "interval"))
-    assert f"explained {interval} of what is open" in told
-    assert f"at {zero} nothing of it would be left" in told
+    assert f"explained {interval} of what is unexplained" in told
+    assert f"at {zero} it would be gone" in told
     strongest = found.linear.strengths.assign(both=lambda rows: rows["r2_score"] * rows["r2_outcome"]).nlargest(
         1, "both"
     )

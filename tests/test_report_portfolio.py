@@ -126,7 +126,10 @@ def test_answer_says_what_to_choose_how_clear_it_is_and_what_to_find_out(found: 
 
 def test_one_programme_is_spoken_of_as_one(single: Choice) -> None:
     line = portfolio.answer(single, language=EN)[0]
-    assert line.startswith("There is one programme to decide on, and it is worth taking")
+    assert isinstance(single.portfolio, Portfolio)
+    lean = single.portfolio.glance()["p_npv_positive"].iloc[0] >= 0.8
+    assert ("The figures lean towards it" in line) == lean
+    assert ("The figures do not settle it yet" in line) == (not lean)
     assert set(frame(portfolio.worth_knowing(single))["programme"]) == {""}
     assert portfolio.read_programmes(single, language=EN) == []
 
@@ -149,8 +152,24 @@ def test_why_there_is_no_choice_is_said(unknown: Choice) -> None:
 
 def test_costs_that_are_not_stated_are_asked_for(decision: BusinessCase, found: Choice) -> None:
     unpriced = gathered(decision)
-    assert any("is not stated; give pilot_cost" in line for line in portfolio.read_pilot(unpriced, language=EN))
-    assert any("is not stated; give answer_cost" in line for line in portfolio.read_survey(unpriced, language=EN))
+    assert any(
+        "is not stated; give the parameters `pilot_cost`" in line
+        for line in portfolio.read_pilot(unpriced, language=EN)
+    )
+    assert any(
+        "is not stated; give the parameter `answer_cost`" in line
+        for line in portfolio.read_survey(unpriced, language=EN)
+    )
+    table, priced = (frame(portfolio.pilot_table(each, language=EN)) for each in (unpriced, found))
+    assert "net_worth" not in table
+    assert "net_worth" in priced
+    least = abs(float(unpriced.portfolio.glance()["npv_mean"].iloc[0])) / 1000
+    small = frame(portfolio.size_table(unpriced.pilot))["worth"].abs() < least
+    assert (table["worth"] == "close to 0").to_list() == small.to_list()
+    held = replace(unpriced, pilots=(("I-1", 603, 613),))
+    assert portfolio.read_pilot(held, language=EN)[0].startswith(
+        "The data already hold a pilot of “I-1”: 603 customers"
+    )
     told = " ".join(portfolio.read_pilot(found, language=EN))
     assert isinstance(found.pilot, SampleInformation)
     assert "not stated" not in told

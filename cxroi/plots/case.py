@@ -137,6 +137,7 @@ def tornado(frame: pd.DataFrame, *, language: Language = ENGLISH, title: str = "
                     va="center",
                     fontsize=9,
                     bbox=PAPER,
+                    zorder=5,
                 )
             told.append(
                 f"{' '.join(_bar_name(each, language).split())}: "
@@ -155,11 +156,14 @@ def tornado(frame: pd.DataFrame, *, language: Language = ENGLISH, title: str = "
             va="bottom",
             fontsize=9,
             color=SOFT,
+            bbox=PAPER,
+            zorder=5,
         )
         inputs = [
             f"{_bar_name(each, language)}\n"
             f"{_tornado_value(float(each.value_low), str(each.unit), language)} → "
             f"{_tornado_value(float(each.value_high), str(each.unit), language)}"
+            + (f" {language.text('plots.times_stated')}" if each.unit == "ratio" else "")
             for each in records(rows)
         ]
         axes.set_yticks(place, inputs)

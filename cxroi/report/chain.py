@@ -142,13 +142,17 @@ def _linkage_section(a: Assessment, number: int, outcome: str, language: Languag
     sentences = [language.text("executive.claim_alone", claim=claim_words(a, row, language))]
     raw = estimate_row(a, outcome, method="raw")
     if raw is not None and str(row["method"]) != "raw":
-        sentences.append(
-            language.text(
-                "executive.raw_and_adjusted",
-                raw=change_words(outcome, float(raw["estimate"]), language),
-                adjusted=change_words(outcome, float(row["estimate"]), language),
-            )
-        )
+        words = {
+            "raw": change_words(outcome, float(raw["estimate"]), language),
+            "adjusted": change_words(outcome, float(row["estimate"]), language),
+        }
+        leading = str(row["method"]).partition(" ")[0]
+        plain = estimate_row(a, outcome, method="adjusted") if leading in ("calibrated", "within") else None
+        if plain is None:
+            sentences.append(language.text("executive.raw_and_adjusted", **words))
+        else:
+            words["plain"] = change_words(outcome, float(plain["estimate"]), language)
+            sentences.append(language.text(f"executive.raw_adjusted_and_{leading}", **words))
     if outcome == "margin":
         orders = headline(a, "orders")
         if orders is not None:
@@ -219,7 +223,11 @@ def pay_section(a: Assessment, language: Language) -> Section:
             benefit=money(benefit["median"], language),
             interval=money_interval(benefit["low"], benefit["high"], language),
         ),
-        language.text("executive.only_margin"),
+        language.text(
+            "executive.only_margin"
+            if decision.response.through_service is None
+            else "executive.only_margin_and_service"
+        ),
     ]
     axes = plots.scenarios(decision.tidy(), language=language, currency=decision.case.currency)
     shown = picture("scenarios", axes, language.text("executive.caption.scenarios"), scenario_chart(decision, language))

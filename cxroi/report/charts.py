@@ -104,7 +104,7 @@ def scenario_chart(decision: BusinessCase, language: Language) -> Chart:
 
 
 def tornado_chart(decision: BusinessCase, language: Language) -> Chart:
-    """How far each input alone moves the net present value from its median; what it then is stands beside the bar.
+    """How far each input alone moves the net present value from what it is at the medians of all; the outcome stands beside.
 
     The widest input comes last, so that it stands on top.
     """

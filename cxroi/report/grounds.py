@@ -316,7 +316,8 @@ def limits_section(a: Assessment, language: Language) -> Section:
         if a.panel.timing != "before":
             names.append("timing")
     if isinstance(a.decision, BusinessCase):
-        names += ["gain", "referrals"]
+        served = a.decision.response.through_service is not None
+        names += ["gain", "referrals" if served else "referrals_and_service"]
     elif isinstance(a.value, CustomerValue) and a.value.margin is not None:
         names.append("horizon")
     names.append("beyond_money")

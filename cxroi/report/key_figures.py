@@ -150,5 +150,8 @@ def _break_even_figure(decision: BusinessCase, rung: str, language: Language) ->
         stated = decision.case.programmes[0].gain
         ends = language.interval(stated.low, stated.high, "number", 2)
         words.append(language.text("executive.stated_gain", mode=language.number(stated.mode, 2), interval=ends))
-    key = "break_even_multiple" if several else "break_even"
-    return _figure(key, value, "; ".join(each for each in words if each), rung, language)
+    joined = "; ".join(each for each in words if each)
+    if several:
+        return _figure("break_even_multiple", value, joined, rung, language)
+    low, high = (language.number(end) for end in decision.response.score_range)
+    return _figure("break_even", value, joined, rung, language, low=low, high=high)

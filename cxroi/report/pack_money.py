@@ -96,7 +96,8 @@ def people_figures(case: Case, language: Language) -> list[KeyFigure]:
     staff = sum(cost.amount * len(cost.months) for cost in costs if cost.beneficiary == "employees")
     stated, evidence = language.text("documents.stated_amount"), capital(language.text("executive.kind.assumption"))
     found = []
-    for name, amount in (("people", own), ("employees", staff)):
+    figures = [("people", own), ("employees", staff)] if staff != own else [("people", own)]
+    for name, amount in figures:
         share = language.percent(amount / whole if whole else 0.0, 0)
         words = language.text("documents.share_of_cost", share=share, stated=stated)
         found.append(

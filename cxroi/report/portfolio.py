@@ -30,6 +30,7 @@ from cxroi.panel import Panel
 from cxroi.report import results, show
 from cxroi.report.readings import Sentences
 from cxroi.report.show import Words
+from cxroi.report.wording import LIKELY
 from cxroi.scores import Scores
 from cxroi.tables import Tables
 from cxroi.value.loyalty import Shock, ShockSurvival, shock_survival
@@ -67,6 +68,8 @@ class Choice:
         Shares of the variance, and stress tests.
     survival : ShockSurvival or str
         What of a retention benefit survives the stated price rise; a reason where none is stated.
+    pilots : tuple
+        Pilots that the data hold already: initiative, customers treated, customers of the comparison.
     """
 
     decision: BusinessCase | str
@@ -78,6 +81,7 @@ class Choice:
     shares: pd.DataFrame | str
     stress: pd.DataFrame | str
     survival: ShockSurvival | str
+    pilots: tuple[tuple[str, int, int], ...] = ()
 
 
 # -------------------------------------------------------------------------------------------------------------- results
@@ -131,7 +135,19 @@ def gather(
         variance_shares(kept),
         stress_tests(kept, survival=None if isinstance(survival, str) else survival),
         survival,
+        _pilots(panel),
     )
+
+
+def _pilots(panel: Panel) -> tuple[tuple[str, int, int], ...]:
+    """Pilots of the data, each with its customers treated and in the comparison."""
+    if panel.pilot is None or panel.pilot.empty:
+        return ()
+    found = []
+    for name, rows in panel.pilot.groupby("initiative", observed=True):
+        treated, control = (int(rows.loc[rows["arm"] == arm, "customer"].nunique()) for arm in ("treated", "control"))
+        found.append((str(name), treated, control))
+    return tuple(found)
 
 
 def _chosen_only(decision: BusinessCase, chosen: Portfolio) -> BusinessCase:
@@ -287,6 +303,27 @@ def size_table(found: SampleInformation | str) -> pd.DataFrame | str:
     return kept.rename(columns={"value": "worth", "net_value": "net_worth"}).reset_index(drop=True)
 
 
+def pilot_table(found: Choice, *, language: Language) -> pd.DataFrame | str:
+    """The pilot at a few of its sizes: ``size, share_known, worth, net_worth, power``, the net only where a cost is stated.
+
+    An amount below a thousandth of the net present value of the choice is said to be close to zero.
+    """
+    rows = size_table(found.pilot)
+    if isinstance(rows, str) or isinstance(found.portfolio, str):
+        return results.reason(found.pilot) if isinstance(rows, str) else rows
+    priced = found.trial.cost != NOT_STATED or found.trial.cost_per_customer != NOT_STATED
+    columns = ["size", "share_known", "worth", *(["net_worth"] if priced else []), "power"]
+    least = LEAST_TOLD * abs(float(found.portfolio.glance()["npv_mean"].iloc[0]))
+    words = {
+        name: [
+            language.text("nb.portfolio.near_zero") if abs(each) < least else show.money(each, language)
+            for each in rows[name]
+        ]
+        for name in ("worth", "net_worth")
+    }
+    return rows.assign(**words)[columns]
+
+
 def stress(found: Choice, *, language: Language) -> pd.DataFrame | str:
     """Stress tests in words: ``test, changed, basis, median, low, high, change, p_npv_positive, unit``."""
     if isinstance(found.stress, str):
@@ -352,11 +389,10 @@ def _choice_line(found: Choice, language: Language) -> str:
     chosen = _listed([named[name] for name in found.portfolio.chosen])
     if one:
         name = next(iter(named.values()))
-        return (
-            language.text("nb.portfolio.one_take", name=name, **words)
-            if chosen
-            else language.text("nb.portfolio.one_leave", name=name)
-        )
+        if not chosen:
+            return language.text("nb.portfolio.one_leave", name=name)
+        key = "one_take" if row["p_npv_positive"] >= LIKELY else "one_open"
+        return language.text(f"nb.portfolio.{key}", name=name, median=show.money(row["npv_median"], language), **words)
     limited = np.isfinite(found.portfolio.limits.total)
     if not chosen:
         return language.text("nb.portfolio.none")
@@ -469,7 +505,15 @@ def read_pilot(found: Choice, *, language: Language) -> Sentences:
     if isinstance(found.pilot, str) or isinstance(found.decision, str):
         return []
     row, name = found.pilot.glance().iloc[0], _names(found.decision.case)[found.pilot.programme]
-    lines = []
+    lines = [
+        language.text(
+            "nb.portfolio.pilot_exists",
+            name=initiative,
+            treated=language.number(treated),
+            control=language.number(control),
+        )
+        for initiative, treated, control in found.pilots
+    ]
     if not np.isnan(row["break_even"]):
         most = int(found.pilot.tidy()["size"].iloc[-1])
         key = "pilot_power" if row["size_for_power"] <= most else "pilot_power_beyond"

@@ -29,7 +29,7 @@ Write = Callable[[Language, Any], str]
 
 CODES = (
     "table rule metric exposure outcome method verdict evidence measure band stage reason check advice name estimand"
-    " scenario category kind beneficiary fact input segment_of timing part"
+    " scenario category kind beneficiary fact input segment_of timing part unit"
 )
 """Columns whose texts come from cxroi itself; texts of all other columns come from data and stay as they are."""
 
@@ -280,11 +280,22 @@ def _gap(gap: str, language: Language) -> str:
         return language.text("format.both", first=language.quarter(first), last=language.quarter(last))
     written = _NUMBER.fullmatch(gap)
     if written is None:
-        return said(gap, language)
+        return _assumptions(gap, language) or said(gap, language)
     number, percent = written.groups()
     sign = "+" if number.startswith("+") else ""
     digits = len(number.partition(".")[2])
     return sign + language.number(float(number.replace(",", "")), digits) + percent
+
+
+def _assumptions(names: str, language: Language) -> str:
+    """Names of the register of a case in words, each kind once; empty where one is none of them.
+
+    >>> _assumptions("reach.one_call, half_life_months.one_call", Language("en"))
+    'reach, share of the base; half-life of the gain'
+    """
+    words = [language.find(f"nb.case_assumption.{name.partition('.')[0]}") for name in names.split(", ")]
+    known = [each for each in words if each]
+    return "; ".join(dict.fromkeys(known)) if len(known) == len(words) else ""
 
 
 def _interval(ends: Sequence[str], language: Language, *, is_open: bool) -> str:

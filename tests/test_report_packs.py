@@ -28,7 +28,7 @@ from cxroi.errors import InputError
 from cxroi.language import EVIDENCE, Code, Language, catalogue
 from cxroi.panel import window
 from cxroi.report import documents as documents_room
-from cxroi.report import first_screen, next_check, pack_money
+from cxroi.report import case_views, first_screen, next_check, pack_money
 from cxroi.report.company import Assessment, assess
 from cxroi.report.documents import Documents, formats_of, rendered
 from cxroi.report.executive import executive_report
@@ -228,11 +228,31 @@ def test_both_keys_are_needed(assessment: Assessment) -> None:
         forecasts = (replace(decision.whole, measures=measures),)
         return first_screen.quadrant(replace(decision, case=stated, forecasts=forecasts))
 
-    assert first_screen.quadrant(decision, case.programmes[0].id) == first_screen.quadrant(decision) == "win"
-    assert of("experiment", 0.9) == "win"
-    assert of("association", 0.9) == "cost_play"
-    assert of("quasi_experiment", 0.5) == "not_yet_money"
+    assert of("experiment", 0.96) == "cx_win"
+    assert of("experiment", 0.91) == "gain_not_yet_money"
+    assert of("association", 0.96) == "cost_play"
+    assert of("quasi_experiment", 0.5) == "gain_not_yet_money"
     assert of("adjusted", 0.1) == "stop"
+
+
+def test_page_packs_slides_and_notebook_give_one_verdict(
+    assessment: Assessment, reports: dict[Code, dict[str, Report]]
+) -> None:
+    decision = decided(assessment)
+    row = decision.quadrants().iloc[0]
+    assert first_screen.quadrant(decision) == first_screen.quadrant(decision, row["programme"]) == row["quadrant"]
+    assert first_screen.customers_key(decision) == first_screen.KEYS[row["customers"]]
+    assert first_screen.money_key(decision) == first_screen.KEYS[row["money"]]
+    for code in CODES:
+        language = Language(code, "VND")
+        chance = language.percent(row["p_npv_positive"], 0)
+        judged = case_views.quadrants(decision, language)
+        assert not isinstance(judged, str)
+        assert chance in judged["money"].item()
+        verdict = language.text(f"documents.quadrant.{row['quadrant']}")
+        told = [words for report in reports[code].values() for words in words_by_id(report).get("both-keys", ())]
+        assert len(told) == 1 + len(AUDIENCES)
+        assert all(verdict in words and chance in words for words in told)
 
 
 def test_robustness_is_told_by_what_is_recorded(assessment: Assessment) -> None:

@@ -8,29 +8,25 @@ from typing import Any, Literal
 
 from cxroi import plots
 from cxroi.case import BusinessCase, Case
+from cxroi.case.quadrants import SHOWN_CHANCE
 from cxroi.evidence.sensitivity import Sensitivity
 from cxroi.language import Language
 from cxroi.report import readings
 from cxroi.report.chain import picture
 from cxroi.report.charts import cash_chart
 from cxroi.report.company import Assessment
-from cxroi.report.facts import STRONG, break_even_measure, case_measure, main_estimate
+from cxroi.report.facts import break_even_measure, case_measure, main_estimate
 from cxroi.report.grounds import grade_words
 from cxroi.report.model import Figure, KeyFigure, Sentence
 from cxroi.report.show import money, said
-from cxroi.report.wording import LIKELY, UNLIKELY, listed, reason_words, subject_words, verdict
+from cxroi.report.wording import listed, reason_words, subject_words, verdict
 
 Key = Literal["met", "open", "missed"]
 
 FIRST = ("retention", "npv", "break_even", "break_even_multiple", "point", "score", "customer")
 FIRST_FIGURES = 3
 TENTHS = 10
-QUADRANTS = {
-    (True, True): "win",
-    (False, True): "cost_play",
-    (True, False): "not_yet_money",
-    (False, False): "stop",
-}
+KEYS: dict[str, Key] = {"pass": "met", "warn": "open", "fail": "missed"}
 
 
 def decision_sentence(a: Assessment, language: Language) -> Sentence:
@@ -53,36 +49,39 @@ def decision_sentence(a: Assessment, language: Language) -> Sentence:
     return Sentence("decision", words)
 
 
-def customers_key(case: Case) -> Key:
-    """Whether customers' own measures have moved: a gain above zero that a comparison of customers stands behind.
+def keys_of(decision: BusinessCase, programme: str = "") -> dict[str, Any]:
+    """Both keys and the quadrant of one programme by its id, by default of the whole case, as the case itself judges them."""
+    if not programme:
+        return decision.whole_quadrant()
+    rows = decision.quadrants()
+    return {str(name): value for name, value in rows[rows["programme"] == programme].iloc[0].items()}
 
-    A programme without a route through a customer measure is a cost play: it states no gain.
-    """
-    if any(each.gain.low <= 0 for each in case.programmes):
-        return "missed"
-    return "met" if all(each.evidence in STRONG for each in case.programmes) else "open"
+
+def customers_key(decision: BusinessCase, programme: str = "") -> Key:
+    """Whether customers' own measures have moved: a gain above zero that a comparison of customers stands behind."""
+    return KEYS[str(keys_of(decision, programme)["customers"])]
 
 
 def money_key(decision: BusinessCase, programme: str = "") -> Key:
-    """Whether the money is there: net present value above zero in most simulated futures, or in few.
-
-    Of one programme by its id; by default of the whole case.
-    """
-    forecast = next((each for each in decision.forecasts if each.programme == programme), decision.whole)
-    if "npv" not in forecast.measures:
-        return "open"
-    chance = float((forecast.measures["npv"] > 0).mean())
-    return "met" if chance >= LIKELY else "missed" if chance <= UNLIKELY else "open"
+    """Whether the money is shown: net present value above zero in nearly all simulations, on more than an association."""
+    found = keys_of(decision, programme)
+    return "open" if math.isnan(found["p_npv_positive"]) else KEYS[str(found["money"])]
 
 
 def quadrant(decision: BusinessCase, programme: str = "") -> str:
-    """One of the four verdicts of both keys: ``win``, ``cost_play``, ``not_yet_money``, ``stop``; a key that is open counts as not met.
+    """One of the four verdicts of both keys as in ``BusinessCase.quadrants``; a key that is open counts as not met."""
+    return str(keys_of(decision, programme)["quadrant"])
 
-    Of one programme by its id; by default of the whole case.
-    """
-    own = [each for each in decision.case.programmes if programme in ("", each.id)]
-    case = decision.case.model_copy(update={"programmes": tuple(own)})
-    return QUADRANTS[customers_key(case) == "met", money_key(decision, programme) == "met"]
+
+def money_words(decision: BusinessCase, language: Language) -> str:
+    """The money key of the whole case with the share of simulations above zero."""
+    found = keys_of(decision)
+    chance = found["p_npv_positive"]
+    if math.isnan(chance):
+        return language.text("documents.money_key.unknown")
+    key = money_key(decision)
+    name = "weak" if key == "open" and chance >= SHOWN_CHANCE else key
+    return language.text(f"documents.money_key.{name}", chance=language.percent(chance, 0))
 
 
 def both_keys(a: Assessment, language: Language) -> Sentence | None:
@@ -91,8 +90,8 @@ def both_keys(a: Assessment, language: Language) -> Sentence | None:
         return None
     words = language.text(
         "documents.both_keys",
-        customers=language.text(f"documents.customers_key.{customers_key(a.decision.case)}"),
-        money=language.text(f"documents.money_key.{money_key(a.decision)}"),
+        customers=language.text(f"documents.customers_key.{customers_key(a.decision)}"),
+        money=money_words(a.decision, language),
         verdict=language.text(f"documents.quadrant.{quadrant(a.decision)}"),
     )
     return Sentence("both-keys", words)

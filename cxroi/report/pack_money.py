@@ -9,10 +9,11 @@ import pandas as pd
 
 from cxroi.case import BusinessCase, Case
 from cxroi.case.measures import quantiles
+from cxroi.case.quadrants import customers_verdict
 from cxroi.language import Language
 from cxroi.report.company import Assessment
 from cxroi.report.facts import case_measure, weakest_rung
-from cxroi.report.first_screen import customers_key, money_key, quadrant
+from cxroi.report.first_screen import KEYS, money_key, quadrant
 from cxroi.report.model import KeyFigure, Table
 from cxroi.report.pack_customers import MOST_LEVELS, table
 from cxroi.report.show import EMPTY, money, money_interval
@@ -113,8 +114,7 @@ def programme_table(a: Assessment, language: Language) -> Table | str:
         return a.case
     rows = []
     for each in a.case.programmes:
-        alone = a.case.model_copy(update={"programmes": (each,)})
-        said = language.text(f"documents.key_short.{customers_key(alone)}")
+        said = language.text(f"documents.key_short.{KEYS[customers_verdict(each)[0]]}")
         paid, verdict = EMPTY, EMPTY
         if isinstance(a.decision, BusinessCase):
             paid = language.text(f"documents.key_short.{money_key(a.decision, each.id)}")

@@ -27,8 +27,8 @@ from cxroi.case.parts import benefit_parts
 from cxroi.errors import InputError
 from cxroi.language import EVIDENCE, Code, Language, catalogue
 from cxroi.panel import window
-from cxroi.report import documents as documents_room
 from cxroi.report import case_views, first_screen, next_check, pack_money
+from cxroi.report import documents as documents_room
 from cxroi.report.company import Assessment, assess
 from cxroi.report.documents import Documents, formats_of, rendered
 from cxroi.report.executive import executive_report

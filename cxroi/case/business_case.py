@@ -159,9 +159,9 @@ class BusinessCase:
     def benefits(self) -> pd.DataFrame:
         """The ten benefits and the terms of the ledger that hold them.
 
-        Columns ``number, benefit, terms, contains`` (other benefits that lie in the same terms, by number), ``status``
-        (``inside``, ``partly_inside`` or ``not_measured`` for 1 to 7, as the linkage has their terms; ``stated`` or ``outside`` for 8
-        to 10), ``claimed_by`` (programmes that name it).
+        Columns ``number, benefit, terms``, ``contains`` (the benefits that it is made of, by number, as far as they are in the money),
+        ``status`` (``inside``: a term of its own in the money; ``sum`` or ``within``: other benefits seen again, never added;
+        ``not_in_money``; ``stated`` or ``outside`` for 8 to 10), ``claimed_by`` (programmes that name it).
         """
         return benefit_map(self.case, self.response)
 

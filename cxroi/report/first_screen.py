@@ -12,6 +12,7 @@ from cxroi.case.quadrants import SHOWN_CHANCE
 from cxroi.evidence.sensitivity import Sensitivity
 from cxroi.language import Language
 from cxroi.report import readings
+from cxroi.report.answer import if_it_fades
 from cxroi.report.chain import picture
 from cxroi.report.charts import cash_chart
 from cxroi.report.company import Assessment
@@ -130,6 +131,7 @@ def plain_sentences(a: Assessment, language: Language) -> tuple[Sentence, ...]:
     lines = [] if row is None else [("grade", grade_words(a, str(row["evidence"]), language))]
     if isinstance(a.decision, BusinessCase):
         lines += [("chance", _chance(a.decision, language)), ("break-even", _break_even(a, a.decision, language))]
+    lines.append(("faded", if_it_fades(a, language)))
     lines.append(("robustness", robustness(a.beside.sensitivity, language)))
     return tuple(Sentence(f"plain-{name}", words) for name, words in lines if words)
 

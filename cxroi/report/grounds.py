@@ -7,16 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from cxroi import __version__, plots
-from cxroi.case import BusinessCase, Case, Programme
+from cxroi.case import BusinessCase, Case
 from cxroi.case.flows import discount_factors, planned
+from cxroi.case.measures import quantiles
+from cxroi.case.register import register as stated_register
 from cxroi.case.terms import CATEGORIES
 from cxroi.language import Language
 from cxroi.panel import window
-from cxroi.report import readings
+from cxroi.report import case_views, readings
 from cxroi.report.answer import how_sure, what_changes
 from cxroi.report.chain import picture
 from cxroi.report.charts import tornado_chart
@@ -38,10 +39,10 @@ from cxroi.value import CustomerValue
 
 VERDICTS = ("fail", "warn", "pass")
 HASH_LENGTH = 12
-FACTS_OF_THE_SOURCE = 2  # a programme's source tells its gain and the evidence for it, not what follows
+COST_ROWS = ("costs", "overrun", "useful_life_months")  # of the register; the table of costs has them
 SCENARIO_MEASURES = (
     *("pv_cost", "pv_benefit", "npv", "roi", "irr", "mirr"),
-    *("payback_months", "discounted_payback_months"),
+    *("payback_months", "discounted_payback_months", "peak_cash_need"),
 )
 
 
@@ -133,7 +134,7 @@ def _measured(measure: str, value: float, language: Language) -> str:
     if math.isnan(value):
         return language.text("executive.no_payback" if measure.endswith("months") else "executive.none")
     if measure.endswith("months"):
-        return language.text("executive.months", number=language.number(value))
+        return language.text("executive.months", number=language.number(value, 1))
     return language.percent(value, 0) if measure in ("roi", "irr", "mirr") else money(value, language)
 
 
@@ -142,7 +143,7 @@ def assumptions_section(a: Assessment, language: Language) -> Section:
     rows = [*_data_rows(a, language)]
     tables: list[Table] = []
     if isinstance(a.case, Case):
-        rows = [*_case_rows(a.case, language), *rows]
+        rows = [*_register_rows(a.case, a.decision, language), *rows]
         tables = [_cost_table(a.case, a.decision, language)]
     heads = ("assumption", "value", "source", "owner", "kind")
     columns = tuple(Column(language.text(f"executive.column.{head}")) for head in heads)
@@ -151,47 +152,26 @@ def assumptions_section(a: Assessment, language: Language) -> Section:
     return _section("assumptions", language, sentences, [table, *tables])
 
 
-def _case_rows(case: Case, language: Language) -> list[tuple[str, ...]]:
-    """What was stated, a row each: assumption, value, source, owner, kind."""
-    kind, file = language.text("executive.kind.assumption"), language.text("executive.source.case")
-    months = language.text("executive.months", number=language.number(case.horizon_months))
-    rows: list[tuple[str, ...]] = [
-        (language.text("executive.fact.horizon"), months, file, "–", kind),
-        (capital(language.text("term.discount_rate")), yearly(case.annual_discount_rate, language), file, "–", kind),
-    ]
-    if case.tax_rate:
-        rows.append((language.text("executive.fact.tax"), language.percent(case.tax_rate, 0), file, "–", kind))
-    for programme in case.programmes:
-        start = f"{programme.name}: " if len(case.programmes) > 1 else ""
-        for at, (fact, value) in enumerate(_programme_facts(programme, language)):
-            known = programme.source if at < FACTS_OF_THE_SOURCE and programme.source else file
-            rows.append((start + fact, value, known, programme.owner or "–", kind))
+def _register_rows(case: Case, decision: BusinessCase | str, language: Language) -> list[tuple[str, ...]]:
+    """The decision register as notebook 06 has it, but for costs, which have a table of their own; and each gain's evidence."""
+    frame = case_views.register(case, decision, language)
+    if isinstance(frame, str):
+        return []
+    stated = stated_register(case, None) if isinstance(decision, str) else decision.register()
+    programmes = {each.id: each for each in case.programmes}
+    rows: list[tuple[str, ...]] = []
+    for known, row in zip(stated.to_dict("records"), frame.to_dict("records"), strict=True):
+        kind = str(known["assumption"]).partition(".")[0]
+        if kind in COST_ROWS:
+            continue
+        start = f"{row['programme']}: " if known["programme"] and len(programmes) > 1 else ""
+        name = str(row["assumption"])
+        origin = (row["source"], row["owner"] or "–", language.text(f"executive.kind.{known['kind']}"))
+        rows.append((start + (name if start else capital(name)), row["content"], *origin))
+        if kind in ("score_gain", "gain"):
+            grade = capital(language.evidence(programmes[known["programme"]].evidence))
+            rows.append((start + language.text("executive.fact.evidence"), grade, *origin))
     return rows
-
-
-def _programme_facts(programme: Programme, language: Language) -> list[tuple[str, str]]:
-    gain, half_life = programme.gain, programme.half_life_months
-    ends = language.interval(gain.low, gain.high, "number", 2)
-    stated = language.points(gain.mode, 2)
-    months = (
-        language.text("executive.never")
-        if half_life == "never"
-        else language.text("executive.months", number=language.number(half_life))
-    )
-    ramp = language.text("executive.months", number=language.number(programme.ramp_months))
-    return [
-        (
-            language.text("executive.fact.gain"),
-            stated if gain.certain else language.text("executive.gain", mode=stated, interval=ends),
-        ),
-        (language.text("executive.fact.evidence"), capital(language.evidence(programme.evidence))),
-        (
-            language.text("executive.fact.reach"),
-            language.text("executive.reach", share=language.percent(programme.reach, 0)),
-        ),
-        (language.text("executive.fact.ramp"), ramp),
-        (language.text("executive.fact.half_life"), months),
-    ]
 
 
 def _data_rows(a: Assessment, language: Language) -> list[tuple[str, ...]]:
@@ -207,16 +187,8 @@ def _data_rows(a: Assessment, language: Language) -> list[tuple[str, ...]]:
             value = language.text("executive.with_interval", value=change, interval=interval)
             rows.append((name, value, source, "–", kind))
     if isinstance(a.value, CustomerValue):
-        customers = language.number(a.value.customers)
-        rows.append((language.text("executive.fact.customers"), customers, source, "–", kind))
-        if a.value.persistence is not None:
-            low, high = np.quantile(a.value.persistence.fade_draws, [0.025, 0.975])
-            value = language.text(
-                "executive.with_interval",
-                value=language.percent(a.value.persistence.fade, 0),
-                interval=language.interval(float(low), float(high), "percent", 0),
-            )
-            rows.append((language.text("executive.fact.persistence"), value, source, "–", kind))
+        if isinstance(a.decision, str):  # else the register has both
+            rows += _value_rows(a.value, language)
         stated = (
             language.text("executive.source.dataset") if a.panel.value_terms else language.text("executive.source.case")
         )
@@ -224,6 +196,27 @@ def _data_rows(a: Assessment, language: Language) -> list[tuple[str, ...]]:
         value = language.text("executive.terms", months=months, rate=yearly(a.value.annual_discount_rate, language))
         rows.append(
             (language.text("executive.fact.terms"), value, stated, "–", language.text("executive.kind.assumption"))
+        )
+    return rows
+
+
+def _value_rows(value: CustomerValue, language: Language) -> list[tuple[str, ...]]:
+    """Customers and the share of a gain left after a quarter, with the median and range of its draws."""
+    kind, source = language.text("executive.kind.data"), language.text("executive.source.estimated")
+    rows: list[tuple[str, ...]] = [
+        (language.text("executive.fact.customers"), language.number(value.customers), source, "–", kind)
+    ]
+    if value.persistence is not None:
+        low, median, high = quantiles(value.persistence.fade_draws)
+        ends = language.text("executive.range", interval=language.interval(low, high, "percent", 1))
+        rows.append(
+            (
+                language.text("executive.fact.persistence"),
+                f"{language.percent(median, 1)} ({ends})",
+                source,
+                "–",
+                kind,
+            )
         )
     return rows
 

@@ -54,6 +54,19 @@ def largest_need(decision: BusinessCase) -> tuple[float, float, float]:
     return quantiles(measures["peak_cash_need"] if "peak_cash_need" in measures else measures["pv_cost"])
 
 
+def conservative_need(decision: BusinessCase) -> float:
+    """Most that is out at once in the conservative scenario, in currency (median)."""
+    frame = decision.tidy()
+    own = frame[(frame["programme"] == decision.whole.programme) & (frame["measure"] == "peak_cash_need")]
+    return float(own.loc[own["scenario"] == "conservative", "median"].iloc[0])
+
+
+def overrun_words(case: Case, language: Language) -> str:
+    """Whether the costs are stated with an overrun."""
+    stated = any(cost.overrun is not None for programme in case.programmes for cost in programme.costs)
+    return language.text(f"documents.overrun.{'stated' if stated else 'none'}")
+
+
 def need_figure(decision: BusinessCase, language: Language) -> KeyFigure:
     """The largest cash need as a key figure."""
     low, middle, high = largest_need(decision)

@@ -393,6 +393,7 @@ def test_the_ten_benefits_lie_in_terms() -> None:
     )  # cost to serve is not measured here
     assert (benefits.loc[4, "status"], benefits.loc[4, "contains"]) == ("within", "1, 2")
     assert benefits.loc[[6, 7], "status"].tolist() == ["not_in_money"] * 2
+    assert (benefits.loc[8:, "terms"] == "").all()
     alone = decided(known(spend=1.0), case_of(programme())).benefits().set_index("number")
     assert alone.loc[3, "status"] == "not_in_money"
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from cxroi.case import BusinessCase, business_case
+from cxroi.case import BusinessCase, business_case, observed_half_life_months
 from cxroi.case.business_case import COLUMNS
 from cxroi.errors import InputError, InvalidCase, InvalidTables
 from cxroi.language import Language, catalogue

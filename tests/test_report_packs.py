@@ -255,6 +255,39 @@ def test_page_packs_slides_and_notebook_give_one_verdict(
         assert all(verdict in words and chance in words for words in told)
 
 
+def test_the_pilot_is_told_with_what_it_showed_of_money(
+    assessment: Assessment, reports: dict[Code, dict[str, Report]]
+) -> None:
+    pilot = assessment.beside.pilot
+    assert not isinstance(pilot, str)
+    language = Language("en", "VND")
+    rows = pilot.tidy()
+    margin = rows[(rows["estimand"] == "pilot_difference") & (rows["outcome"] == "margin")].iloc[0]
+    assert margin["conf_low"] < 0 < margin["conf_high"]
+    page = reports["en"]["index"]
+    told = {each.id: each.text for each in page.plain}["plain-pilot"]
+    assert language.money(margin["conf_high"], compact=True) in told
+    assert told.count("not told apart from zero") == 2
+    sure = next(section for section in page.sections if section.id == "sure")
+    counts = [language.number(pilot.sizes[arm].iloc[0]) for arm in ("treated", "control")]
+    assert f"({counts[0]} customers reached, {counts[1]} not)" in sure.sentences[1].text
+    lift = rows[rows["estimand"] == "pilot_lift"].iloc[0]
+    mode = decided(assessment).case.programmes[0].gain.mode
+    checks = page.exhibit("table-checks")
+    assert isinstance(checks, Table)
+    warned = [row[0] for row in checks.rows]
+    assert ("Stated gain against the pilot" in warned) == (not lift["conf_low"] <= mode <= lift["conf_high"])
+
+
+def test_a_gain_too_small_to_be_seen_by_then_is_no_gate(assessment: Assessment) -> None:
+    english = Language("en", "VND")
+    case = decided(assessment).case
+    assert "Too early to judge" in next_check.score_row(assessment, english)[2]
+    early = case.model_copy(update={"start": dt.date(2025, 10, 1)})
+    assert "planned for that day" in next_check.score_row(replace(assessment, case=early), english)[2]
+    assert "Too early" not in next_check.score_row(replace(assessment, case=early), english)[2]
+
+
 def test_robustness_is_told_by_what_is_recorded(assessment: Assessment) -> None:
     found = assessment.beside.sensitivity
     assert not isinstance(found, str)

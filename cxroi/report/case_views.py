@@ -212,7 +212,7 @@ def _content(row: Mapping[Any, Any], language: Language) -> str:
         return text
     if math.isnan(value):
         return f"{language.find(f'nb.code.{text}') or text}: {language.interval(low, high, 'points', 0)}"
-    of_the_run = str(row["source"]).startswith("this run: ")
+    key = "simulated" if str(row["source"]).startswith("this run: ") else "stated_range"
     return _joined(
         (_in_unit(each, unit, language) for each in (low, value, high)),
         language,

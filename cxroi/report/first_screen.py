@@ -6,6 +6,8 @@ import math
 from dataclasses import replace
 from typing import Any, Literal
 
+import pandas as pd
+
 from cxroi import plots
 from cxroi.case import BusinessCase, Case
 from cxroi.case.quadrants import SHOWN_CHANCE
@@ -17,10 +19,9 @@ from cxroi.report.chain import picture
 from cxroi.report.charts import cash_chart
 from cxroi.report.company import Assessment
 from cxroi.report.facts import break_even_measure, case_measure, main_estimate
-from cxroi.report.grounds import grade_words
 from cxroi.report.model import Figure, KeyFigure, Sentence
 from cxroi.report.show import money, said
-from cxroi.report.wording import listed, reason_words, subject_words, verdict
+from cxroi.report.wording import change_range, change_words, grade_words, listed, reason_words, subject_words, verdict
 
 Key = Literal["met", "open", "missed"]
 
@@ -131,6 +132,7 @@ def plain_sentences(a: Assessment, language: Language) -> tuple[Sentence, ...]:
     lines = [] if row is None else [("grade", grade_words(a, str(row["evidence"]), language))]
     if isinstance(a.decision, BusinessCase):
         lines += [("chance", _chance(a.decision, language)), ("break-even", _break_even(a, a.decision, language))]
+        lines.append(("pilot", _pilot(a, language)))
     lines.append(("faded", if_it_fades(a, language)))
     lines.append(("robustness", robustness(a.beside.sensitivity, language)))
     return tuple(Sentence(f"plain-{name}", words) for name, words in lines if words)
@@ -172,14 +174,44 @@ def _break_even(a: Assessment, decision: BusinessCase, language: Language) -> st
 
 def pilot_lift(a: Assessment) -> dict[str, Any] | None:
     """What a pilot under the name or at the touchpoint of the only programme lifted the score by; None where none did."""
+    rows = pilot_rows(a)
+    own = rows[(rows["estimand"] == "pilot_lift") & rows["estimate"].notna()] if len(rows) else rows
+    return None if own.empty else {str(name): value for name, value in own.iloc[0].items()}
+
+
+def pilot_rows(a: Assessment) -> pd.DataFrame:
+    """What notebook 07 has of the pilot of the only programme; empty where there is none."""
     if isinstance(a.beside.pilot, str) or not isinstance(a.case, Case) or len(a.case.programmes) != 1:
-        return None
+        return pd.DataFrame()
     rows = a.beside.pilot.tidy()
-    own = rows[(rows["estimand"] == "pilot_lift") & rows["estimate"].notna()]
     names = initiative_names(a)
-    mine = [str(each) for each in own["initiative"] if names.get(str(each)) == a.case.programmes[0].name]
-    found = own[own["initiative"].astype(str).isin(mine)]
-    return None if found.empty else {str(name): value for name, value in found.iloc[0].items()}
+    own = [names.get(str(each)) == a.case.programmes[0].name for each in rows["initiative"]]
+    return rows[own].reset_index(drop=True)
+
+
+def pilot_differences(a: Assessment) -> list[dict[str, Any]]:
+    """Treated less control of the pilot in staying and margin."""
+    rows = pilot_rows(a)
+    if rows.empty:
+        return []
+    own = rows[(rows["estimand"] == "pilot_difference") & rows["outcome"].isin(["retained", "margin"])]
+    kept = own[own["estimate"].notna()].to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in kept]
+
+
+def _pilot(a: Assessment, language: Language) -> str:
+    """What the pilot showed beyond the score, each with its interval; empty without a pilot that moved the score."""
+    rows = pilot_differences(a) if pilot_lift(a) is not None else []
+    told = [
+        language.text(
+            f"documents.pilot.{'open' if row['conf_low'] <= 0 <= row['conf_high'] else 'clear'}",
+            outcome=language.text(f"documents.outcome.{row['outcome']}"),
+            size=change_words(row["outcome"], float(row["estimate"]), language),
+            interval=change_range(row["outcome"], float(row["conf_low"]), float(row["conf_high"]), language),
+        )
+        for row in rows
+    ]
+    return language.text("documents.pilot.sentence", told="; ".join(told)) if told else ""
 
 
 def initiative_names(a: Assessment) -> dict[str, str]:

@@ -17,7 +17,7 @@ from cxroi.case.register import register as stated_register
 from cxroi.case.terms import CATEGORIES
 from cxroi.language import Language
 from cxroi.panel import window
-from cxroi.report import case_views, readings
+from cxroi.report import case_views, first_screen, readings
 from cxroi.report.answer import how_sure, what_changes
 from cxroi.report.chain import picture
 from cxroi.report.charts import tornado_chart
@@ -30,6 +30,7 @@ from cxroi.report.wording import (
     capital,
     change_range,
     change_words,
+    grade_words,
     horizon_words,
     listed,
     panel_caption,
@@ -61,18 +62,25 @@ def sure_section(a: Assessment, language: Language) -> Section:
     rung, outcome = str(row["evidence"]), str(row["outcome"])
     sentences = [
         grade_words(a, rung, language),
-        language.text(f"executive.next_rung.{strength_of(a, rung)}"),
+        next_rung(a, rung, language),
     ]
     axes = plots.effects(a.estimates.tidy(), outcome=outcome, language=language)
     return _section("sure", language, sentences, [picture("effects", axes, panel_caption(a, row, language))])
 
 
-def grade_words(a: Assessment, rung: str, language: Language) -> str:
-    """The grade of evidence, and what was compared."""
-    if a.panel.timing != "before":
-        return language.text("executive.ladder_timing", evidence=language.evidence(rung))
-    meaning = language.text(f"evidence_meaning.{rung}")
-    return language.text("executive.ladder", evidence=language.evidence(rung), meaning=meaning)
+def next_rung(a: Assessment, rung: str, language: Language) -> str:
+    """What would stand higher; where a pilot is there already, a larger or longer one."""
+    strength_now = strength_of(a, rung)
+    if strength_now != "middle" or isinstance(a.beside.pilot, str) or a.beside.pilot.sizes.empty:
+        return language.text(f"executive.next_rung.{strength_now}")
+    sizes = a.beside.pilot.sizes
+    rows = first_screen.pilot_rows(a)
+    own = sizes[sizes["initiative"] == rows["initiative"].iloc[0]] if len(rows) else sizes
+    counts = {arm: language.number(int(own[arm].iloc[0])) for arm in ("treated", "control")}
+    table = a.beside.pilot.tidy()
+    money_rows = table[(table["estimand"] == "pilot_difference") & (table["outcome"] == "margin")]
+    shown = bool(((money_rows["conf_low"] > 0) | (money_rows["conf_high"] < 0)).any())
+    return language.text(f"documents.pilot.{'next_repeat' if shown else 'next_larger'}", **counts)
 
 
 def change_section(a: Assessment, language: Language) -> Section:
@@ -251,7 +259,7 @@ def _cost_table(case: Case, decision: BusinessCase | str, language: Language) ->
 
 def checks_section(a: Assessment, language: Language) -> Section:
     """What was checked."""
-    frame = _checks(a)
+    frame = _checks(a, language)
     counts = {word: language.number((frame["verdict"] == word).sum()) for word in VERDICTS}
     sentences = [language.text("executive.checks", n=language.number(len(frame)), **counts)]
     rows = [
@@ -288,16 +296,34 @@ def _plain_number(x: float, language: Language) -> str:
     return "–" if math.isnan(x) else language.number(x, 0 if float(x).is_integer() or abs(x) >= 100 else 2)
 
 
-def _checks(a: Assessment) -> pd.DataFrame:
+def _checks(a: Assessment, language: Language) -> pd.DataFrame:
     """Checks of the case and of the equations under it, the worst first; of those that recur the worst one."""
     own = a.estimates.checks()
     own = own[own["exposure"] == a.exposure]
     parts = [own[["name", "verdict", "number", "advice"]]]
     if isinstance(a.decision, BusinessCase):
         parts.insert(0, a.decision.checks()[["name", "verdict", "number", "advice"]])
+    parts += _pilot_check(a, language)
     frame = pd.concat(parts, ignore_index=True)
     rank = frame["verdict"].map(VERDICTS.index)
     return frame.assign(rank=rank).sort_values("rank", kind="stable").drop_duplicates("name", ignore_index=True)
+
+
+def _pilot_check(a: Assessment, language: Language) -> list[pd.DataFrame]:
+    """The gain that the case states, at its mode, against the interval of the pilot; nothing where no pilot lifted the score."""
+    lift = first_screen.pilot_lift(a)
+    if lift is None or not isinstance(a.case, Case):
+        return []
+    mode, low, high = a.case.programmes[0].gain.mode, float(lift["conf_low"]), float(lift["conf_high"])
+    verdict = "pass" if low <= mode <= high else "warn"
+    words = {"mode": language.number(mode, 2), "interval": language.interval(low, high, "number", 2)}
+    row = {
+        "name": language.text("documents.pilot.check"),
+        "verdict": verdict,
+        "number": mode,
+        "advice": language.text(f"documents.pilot.{verdict}", **words),
+    }
+    return [pd.DataFrame([row])]
 
 
 def limits_section(a: Assessment, language: Language) -> Section:

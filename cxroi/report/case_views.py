@@ -216,7 +216,7 @@ def _content(row: Mapping[Any, Any], language: Language) -> str:
     return _joined(
         (_in_unit(each, unit, language) for each in (low, value, high)),
         language,
-        key="simulated" if of_the_run else "stated_range",
+        key=key,
     )
 
 

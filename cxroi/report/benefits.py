@@ -60,7 +60,7 @@ def benefits_table(a: Assessment, language: Language) -> Table:
                 number=language.number(at),
                 name=language.text(f"documents.benefit.{name}"),
             ),
-            language.text("documents.counted.sum", numbers=case_views.numbered(sums, language))
+            language.text("documents.benefit_term.lifetime_value", numbers=case_views.numbered(sums, language))
             if name == "lifetime_value"
             else language.text(f"documents.benefit_term.{name}"),
             counted[at - 1],

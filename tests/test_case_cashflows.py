@@ -387,9 +387,15 @@ def test_the_ten_benefits_lie_in_terms() -> None:
     assert benefits.loc[5, "terms"] == "retention, spend, service_cost"
     assert {"1", "2"} <= set(benefits.loc[5, "contains"].split(", "))
     assert benefits.loc[3, "status"] == "inside"
-    assert benefits.loc[5, "status"] == "partly_inside"  # cost to serve is not measured here
-    assert benefits.loc[7, "status"] == "not_measured"
+    assert (benefits.loc[5, "status"], benefits.loc[5, "contains"]) == (
+        "sum",
+        "1, 2",
+    )  # cost to serve is not measured here
+    assert (benefits.loc[4, "status"], benefits.loc[4, "contains"]) == ("within", "1, 2")
+    assert benefits.loc[[6, 7], "status"].tolist() == ["not_in_money"] * 2
     assert (benefits.loc[8:, "terms"] == "").all()
+    alone = decided(known(spend=1.0), case_of(programme())).benefits().set_index("number")
+    assert alone.loc[3, "status"] == "not_in_money"
 
 
 def test_summed_key_figures_are_refused_with_the_overlap_named() -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from cxroi.case import BusinessCase, business_case
+from cxroi.case import BusinessCase, business_case, observed_half_life_months
 from cxroi.case.business_case import COLUMNS
 from cxroi.errors import InputError, InvalidCase, InvalidTables
 from cxroi.language import Language, catalogue
@@ -88,7 +88,10 @@ def test_the_answer_is_three_sentences_from_the_results(assessment: Assessment) 
     assert f"score gain of {language.number(base['median'].iloc[0], 2)} points" in change
     faded = assessment.faded
     assert faded is not None, "the sample states a half-life longer than its answers show"
-    assert language.money(faded.glance()["npv_median"].iloc[0], compact=True) in change
+    report = english(assessment)
+    plain = {each.id: each.text for each in report.plain}["plain-faded"]
+    assert plain.startswith("The case assumes that a gain halves in 24 months; repeated answers say 7.1 months")
+    assert language.money(faded.glance()["npv_median"].iloc[0], compact=True) in plain
     assert all(text.count(". ") == 0 and text.endswith(".") for text in (number, how_sure, change))
 
 
@@ -160,8 +163,21 @@ def test_five_pictures_with_captions_and_words(reports: dict[str, Report]) -> No
 def test_assumptions_are_told_from_data_and_costs_sum(assessment: Assessment, reports: dict[str, Report]) -> None:
     rows = cells(reports["en"], "table-assumptions")
     kinds = {row[0]: row[4] for row in rows}
-    assert kinds["Horizon"] == kinds["Reach"] == kinds["Half-life of the gain"] == "assumption"
+    assert kinds["Horizon"] == kinds["Half-life of the gain"] == "assumption"
+    assert kinds["Reach, share of the base"] == "from data", "as its source in the case says"
     assert kinds["Customers active at the start"] == "from data"
+    register = decided(assessment).register().set_index("assumption")
+    sources = {row[0]: row[2:4] for row in rows}
+    stated = register.loc["horizon_months"]
+    assert sources["Horizon"] == (stated["source"], stated["owner"])
+    assert all(row[2] for row in rows)
+    unsourced = int(register.loc[[not each.startswith("costs") for each in register.index], "missing"].sum())
+    assert unsourced > 0
+    assert sum(row[2] == "no source stated" for row in rows) == unsourced
+    median = register.loc["persistence", "value"]
+    left = next(row[1] for row in rows if row[0] == "Share of a gain left after a quarter")
+    assert left.startswith(f"{100 * median:.1f}% (5–95%, simulated: ")
+    assert observed_half_life_months(decided(assessment).response) == pytest.approx(3 * np.log(0.5) / np.log(median))
     costs = cells(reports["en"], "table-costs")
     case = decided(assessment).case
     total = sum(cost.amount * len(cost.months) for each in case.programmes for cost in each.costs)

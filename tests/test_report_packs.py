@@ -27,8 +27,8 @@ from cxroi.case.parts import benefit_parts
 from cxroi.errors import InputError
 from cxroi.language import EVIDENCE, Code, Language, catalogue
 from cxroi.panel import window
+from cxroi.report import case_views, first_screen, next_check, pack_money
 from cxroi.report import documents as documents_room
-from cxroi.report import first_screen, next_check, pack_money
 from cxroi.report.company import Assessment, assess
 from cxroi.report.documents import Documents, formats_of, rendered
 from cxroi.report.executive import executive_report
@@ -228,11 +228,64 @@ def test_both_keys_are_needed(assessment: Assessment) -> None:
         forecasts = (replace(decision.whole, measures=measures),)
         return first_screen.quadrant(replace(decision, case=stated, forecasts=forecasts))
 
-    assert first_screen.quadrant(decision, case.programmes[0].id) == first_screen.quadrant(decision) == "win"
-    assert of("experiment", 0.9) == "win"
-    assert of("association", 0.9) == "cost_play"
-    assert of("quasi_experiment", 0.5) == "not_yet_money"
+    assert of("experiment", 0.96) == "cx_win"
+    assert of("experiment", 0.91) == "gain_not_yet_money"
+    assert of("association", 0.96) == "cost_play"
+    assert of("quasi_experiment", 0.5) == "gain_not_yet_money"
     assert of("adjusted", 0.1) == "stop"
+
+
+def test_page_packs_slides_and_notebook_give_one_verdict(
+    assessment: Assessment, reports: dict[Code, dict[str, Report]]
+) -> None:
+    decision = decided(assessment)
+    row = decision.quadrants().iloc[0]
+    assert first_screen.quadrant(decision) == first_screen.quadrant(decision, row["programme"]) == row["quadrant"]
+    assert first_screen.customers_key(decision) == first_screen.KEYS[row["customers"]]
+    assert first_screen.money_key(decision) == first_screen.KEYS[row["money"]]
+    for code in CODES:
+        language = Language(code, "VND")
+        chance = language.percent(row["p_npv_positive"], 0)
+        judged = case_views.quadrants(decision, language)
+        assert not isinstance(judged, str)
+        assert chance in judged["money"].item()
+        verdict = language.text(f"documents.quadrant.{row['quadrant']}")
+        told = [words for report in reports[code].values() for words in words_by_id(report).get("both-keys", ())]
+        assert len(told) == 1 + len(AUDIENCES)
+        assert all(verdict in words and chance in words for words in told)
+
+
+def test_the_pilot_is_told_with_what_it_showed_of_money(
+    assessment: Assessment, reports: dict[Code, dict[str, Report]]
+) -> None:
+    pilot = assessment.beside.pilot
+    assert not isinstance(pilot, str)
+    language = Language("en", "VND")
+    rows = pilot.tidy()
+    margin = rows[(rows["estimand"] == "pilot_difference") & (rows["outcome"] == "margin")].iloc[0]
+    assert margin["conf_low"] < 0 < margin["conf_high"]
+    page = reports["en"]["index"]
+    told = {each.id: each.text for each in page.plain}["plain-pilot"]
+    assert language.money(margin["conf_high"], compact=True) in told
+    assert told.count("not told apart from zero") == 2
+    sure = next(section for section in page.sections if section.id == "sure")
+    counts = [language.number(pilot.sizes[arm].iloc[0]) for arm in ("treated", "control")]
+    assert f"({counts[0]} customers reached, {counts[1]} not)" in sure.sentences[1].text
+    lift = rows[rows["estimand"] == "pilot_lift"].iloc[0]
+    mode = decided(assessment).case.programmes[0].gain.mode
+    checks = page.exhibit("table-checks")
+    assert isinstance(checks, Table)
+    warned = [row[0] for row in checks.rows]
+    assert ("Stated gain against the pilot" in warned) == (not lift["conf_low"] <= mode <= lift["conf_high"])
+
+
+def test_a_gain_too_small_to_be_seen_by_then_is_no_gate(assessment: Assessment) -> None:
+    english = Language("en", "VND")
+    case = decided(assessment).case
+    assert "Too early to judge" in next_check.score_row(assessment, english)[2]
+    early = case.model_copy(update={"start": dt.date(2025, 10, 1)})
+    assert "planned for that day" in next_check.score_row(replace(assessment, case=early), english)[2]
+    assert "Too early" not in next_check.score_row(replace(assessment, case=early), english)[2]
 
 
 def test_robustness_is_told_by_what_is_recorded(assessment: Assessment) -> None:

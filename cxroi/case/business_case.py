@@ -19,7 +19,7 @@ from cxroi.case.inputs import Inputs, draw_inputs
 from cxroi.case.ledger import benefit_map, ledger
 from cxroi.case.measures import HIGH, LOW, MEDIAN, Cells, base_cells, net_flows, one_cell, told
 from cxroi.case.programme import Case
-from cxroi.case.quadrants import quadrants
+from cxroi.case.quadrants import quadrants, whole_quadrant
 from cxroi.case.register import register
 from cxroi.case.terms import CATEGORIES, LADDER
 from cxroi.case.uncertainty import tornado
@@ -159,9 +159,9 @@ class BusinessCase:
     def benefits(self) -> pd.DataFrame:
         """The ten benefits and the terms of the ledger that hold them.
 
-        Columns ``number, benefit, terms, contains`` (other benefits that lie in the same terms, by number), ``status``
-        (``inside``, ``partly_inside`` or ``not_measured`` for 1 to 7, as the linkage has their terms; ``stated`` or ``outside`` for 8
-        to 10), ``claimed_by`` (programmes that name it).
+        Columns ``number, benefit, terms``, ``contains`` (the benefits that it is made of, by number, as far as they are in the money),
+        ``status`` (``inside``: a term of its own in the money; ``sum`` or ``within``: other benefits seen again, never added;
+        ``not_in_money``; ``stated`` or ``outside`` for 8 to 10), ``claimed_by`` (programmes that name it).
         """
         return benefit_map(self.case, self.response)
 
@@ -180,6 +180,13 @@ class BusinessCase:
         at 5 % and below, and is ``warn`` in between. A key turns where it passes; the two keys give the quadrant.
         """
         return quadrants(self.case, self.response, self.forecasts)
+
+    def whole_quadrant(self) -> dict[str, object]:
+        """Both keys of all programmes together, by the rule of ``quadrants``: ``quadrant, customers, money, p_npv_positive``.
+
+        Customers' side is that of the weakest programme; money is that of the whole. Of one programme it is the row of ``quadrants``.
+        """
+        return whole_quadrant(self.case, self.response, self.forecasts)
 
     def break_even(self, *, smallest_detectable_gain: float | None = None) -> pd.DataFrame:
         """A row per programme: the gain at which it earns its cost, beside what is stated, known and seen.

@@ -20,17 +20,19 @@ OVERLAP = "overlap"
 COLUMNS = ("programme", "term", "low", "median", "high", "mean", "unit")
 BENEFIT_COLUMNS = ("number", "benefit", "terms", "contains", "status", "claimed_by")
 
-_TERM_OF_IDENTITY = {
+_OWN = {
     "retention": "retention",
-    "orders": "spend",
-    "margin_per_order": "spend",
-    "service_cost": "service_cost",
+    "stay_and_spend": "spend",
     "referrals": "referrals",
-    "would_have_come": "referrals",
-    "referred_value": "referrals",
-    "saved_acquisition_cost": "referrals",
+    "cost_to_serve": "service_cost",
 }
-"""Term of the ledger that holds a term of the identity; ``acquisition_cost`` of customers who are there already is spent."""
+"""Term of the ledger that is a benefit's own: 2 is the spend of those who stay, staying itself is 1."""
+
+_REPEATS = {
+    "trial_and_forgiveness": ("retention", "stay_and_spend"),
+    "lifetime_value": ("retention", "stay_and_spend", "cost_to_serve"),
+}
+"""Benefits that are other benefits seen again, and so never add to them."""
 
 
 def ledger_draws(forecasts: Sequence[Forecast]) -> dict[tuple[str, str], Floats]:
@@ -69,28 +71,34 @@ def ledger(case: Case, forecasts: Sequence[Forecast]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def benefit_map(case: Case, response: MarginResponse) -> pd.DataFrame:
-    """See ``BusinessCase.benefits``."""
-    measured = set() if response.reason else set(channels(response))
-    held = {number: _terms(name) for number, name in enumerate(identity.BENEFITS, start=1)}
+def benefit_map(case: Case, response: MarginResponse | None) -> pd.DataFrame:
+    """See ``BusinessCase.benefits``; without a response nothing is in the money but what is stated."""
+    measured = [] if response is None or response.reason else [name for name in TERMS if name in channels(response)]
     rows = []
     for number, benefit in enumerate(BENEFITS, start=1):
-        terms = held[number]
         claims = [(each, claim) for each in case.programmes for claim in each.benefits if claim.benefit == benefit]
         paid = any(claim.amount is not None for _, claim in claims)
-        status = _status(terms, measured) if terms else "stated" if paid else "outside"
-        inside = [other for other, its in held.items() if other != number and its and terms and set(its) <= set(terms)]
-        rows.append(
-            (
-                number,
-                benefit,
-                ", ".join(terms) if terms else "stated_benefits" if paid else "",
-                ", ".join(str(other) for other in inside),
-                status,
-                ", ".join(dict.fromkeys(each.id for each, _ in claims)),
-            )
-        )
+        terms, inside, status = _place(benefit, measured, paid)
+        names = ", ".join(dict.fromkeys(each.id for each, _ in claims))
+        rows.append((number, benefit, ", ".join(terms), ", ".join(map(str, inside)), status, names))
     return pd.DataFrame(rows, columns=list(BENEFIT_COLUMNS))
+
+
+def _place(benefit: str, measured: Sequence[str], paid: bool) -> tuple[tuple[str, ...], tuple[int, ...], str]:
+    """Terms of the ledger that hold a benefit, the benefits by number that it repeats, and where it stands to the money."""
+    if benefit in _OWN:
+        return (_OWN[benefit],), (), "inside" if _OWN[benefit] in measured else "not_in_money"
+    if benefit in _REPEATS:
+        numbers = tuple(
+            number
+            for number, name in enumerate(BENEFITS, start=1)
+            if name in _REPEATS[benefit] and _OWN[name] in measured
+        )
+        terms = tuple(name for name in TERMS if name in {_OWN[each] for each in _REPEATS[benefit]})
+        return terms, numbers, ("sum" if benefit == "lifetime_value" else "within") if numbers else "not_in_money"
+    if not identity.BENEFITS[benefit]:
+        return ("stated_benefits",) if paid else (), (), "stated" if paid else "outside"
+    return (), (), "not_in_money"
 
 
 def refuse_summed(claims: Mapping[str, float]) -> pd.DataFrame:
@@ -115,15 +123,3 @@ def refuse_summed(claims: Mapping[str, float]) -> pd.DataFrame:
     cxroi.errors.InputError: benefits that are summed must not hold the same term of customer value; ...
     """
     return identity.refuse_overlap(claims)
-
-
-def _terms(benefit: str) -> tuple[str, ...]:
-    """Terms of the ledger that hold a benefit, in their order."""
-    found = {_TERM_OF_IDENTITY[name] for name in identity.BENEFITS[benefit] if name in _TERM_OF_IDENTITY}
-    return tuple(name for name in TERMS if name in found)
-
-
-def _status(terms: Sequence[str], measured: set[str]) -> str:
-    """Whether all, some or none of the terms are in the money."""
-    known = sum(name in measured for name in terms)
-    return "inside" if known == len(terms) else "partly_inside" if known else "not_measured"

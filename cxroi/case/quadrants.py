@@ -25,6 +25,12 @@ GAIN_SHOWN_FROM: int = LADDER.index("quasi_experiment")
 MONEY_SHOWN_FROM: int = LADDER.index("adjusted")
 SHOWN_CHANCE = 0.95
 
+_QUADRANT = {
+    (True, True): WIN,
+    (True, False): NOT_YET_MONEY,
+    (False, True): COST_PLAY,
+    (False, False): STOP,
+}
 _ADVICE = {
     WIN: "Customers say so in a comparison, and the money follows: go on.",
     NOT_YET_MONEY: "A comparison shows the gain; that it brings more than it costs is not shown. Find cheaper ways or more reach, or learn "
@@ -44,17 +50,27 @@ def quadrants(case: Case, response: MarginResponse, forecasts: Sequence[Forecast
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+def whole_quadrant(case: Case, response: MarginResponse, forecasts: Sequence[Forecast]) -> dict[str, object]:
+    """Both keys of all programmes together by the same rule; see ``BusinessCase.whole_quadrant``."""
+    verdicts = [customers_verdict(each)[0] for each in case.programmes]
+    customers = max(verdicts, key=("pass", "warn", "fail").index)
+    whole = next((each for each in forecasts if each.programme == TOTAL), forecasts[0])
+    chance = base_cells(whole.measures, "p_npv_positive")[0]
+    money = _money(chance, any(each.has_route for each in case.programmes), response)
+    return {
+        "quadrant": _QUADRANT[customers == "pass", money == "pass"],
+        "customers": customers,
+        "money": money,
+        "p_npv_positive": chance,
+    }
+
+
 def _row(programme: Programme, forecast: Forecast, response: MarginResponse) -> tuple[object, ...]:
     """Both keys and the quadrant of one programme."""
-    customers, gain_low = _customers(programme)
+    customers, gain_low = customers_verdict(programme)
     chance = base_cells(forecast.measures, "p_npv_positive")[0]
-    money = _money(chance, programme, response)
-    quadrant = {
-        (True, True): WIN,
-        (True, False): NOT_YET_MONEY,
-        (False, True): COST_PLAY,
-        (False, False): STOP,
-    }[customers == "pass", money == "pass"]
+    money = _money(chance, programme.has_route, response)
+    quadrant = _QUADRANT[customers == "pass", money == "pass"]
     advice = _ADVICE.get(quadrant, _MONEY_WITHOUT_GAIN if programme.has_route else _SAVINGS)
     evidence = response.evidence if programme.has_route and not response.reason else ""
     return (
@@ -63,7 +79,7 @@ def _row(programme: Programme, forecast: Forecast, response: MarginResponse) -> 
     )
 
 
-def _customers(programme: Programme) -> tuple[str, float]:
+def customers_verdict(programme: Programme) -> tuple[str, float]:
     """Verdict on the gain, and its 5 % end in points: shown by a comparison, only stated, or none."""
     if not programme.has_route:
         return "fail", math.nan
@@ -72,9 +88,9 @@ def _customers(programme: Programme) -> tuple[str, float]:
     return "fail" if low <= 0 else "pass" if shown else "warn", low
 
 
-def _money(chance: float, programme: Programme, response: MarginResponse) -> str:
+def _money(chance: float, has_route: bool, response: MarginResponse) -> str:
     """Verdict on the money: more than it costs in nearly all draws, open, or not."""
     if math.isnan(chance) or chance <= 1.0 - SHOWN_CHANCE:
         return "fail"
-    linked = not programme.has_route or LADDER.index(response.evidence) >= MONEY_SHOWN_FROM
+    linked = not has_route or LADDER.index(response.evidence) >= MONEY_SHOWN_FROM
     return "pass" if chance >= SHOWN_CHANCE and linked else "warn"

@@ -74,7 +74,7 @@ def cash_flows(
         if crossing is not None:
             axes.plot(crossing, 0, "o", color=GREEN, markersize=8, zorder=4)
             axes.annotate(
-                language.text("plots.payback", months=language.number(crossing)),
+                language.text("plots.payback", months=language.number(crossing, 1)),
                 (crossing, 0),
                 (6, -16),
                 textcoords="offset points",
@@ -91,7 +91,7 @@ def cash_flows(
         payback = (
             language.text("plots.no_payback")
             if crossing is None
-            else language.text("plots.payback", months=language.number(crossing))
+            else language.text("plots.payback", months=language.number(crossing, 1))
         )
         return described(
             axes,

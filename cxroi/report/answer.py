@@ -106,17 +106,24 @@ def what_changes(a: Assessment, language: Language) -> str:
         if math.isnan(multiple)
         else _break_even_sentence(a.decision, multiple, language)
     )
-    sentence, faded = _break_even_and_widest(a.decision, first, language), _if_it_fades(a, language)
-    return language.text("executive.change.both", first=sentence.removesuffix("."), second=faded) if faded else sentence
+    return _break_even_and_widest(a.decision, first, language)
 
 
-def _if_it_fades(a: Assessment, language: Language) -> str:
+def if_it_fades(a: Assessment, language: Language) -> str:
     """What is left of the verdict where gains fade as answers have so far; empty where nothing longer is stated."""
     if a.faded is None:
         return ""
     row = a.faded.glance().iloc[0]
+    stated = dict.fromkeys(each.half_life_months for each in a.case.programmes) if isinstance(a.case, Case) else {}
+    lives = [
+        language.text("documents.faded.never")
+        if each == "never"
+        else language.text("documents.faded.halves", months=language.number(each, 0 if float(each).is_integer() else 1))
+        for each in stated
+    ]
     return language.text(
-        "executive.change.faded",
+        "documents.faded.sentence",
+        stated=", ".join(lives),
         months=language.number(observed_half_life_months(a.faded.response), 1),
         median=money(float(row["npv_median"]), language),
         chance=chance_words(float(row["p_npv_positive"]), language),

@@ -7,6 +7,7 @@ import pandas as pd
 from cxroi.case import BusinessCase
 from cxroi.case.parts import benefit_parts
 from cxroi.language import Language
+from cxroi.report import case_views
 from cxroi.report.company import Assessment
 from cxroi.report.facts import headline, value_row
 from cxroi.report.model import Column, Section, Sentence, Table
@@ -20,8 +21,6 @@ from cxroi.value.service import ALL, CostToServe
 OUTSIDE = ("workplace", "better_world", "culture")
 PART = {"retention": "retention", "stay_and_spend": "spend", "referrals": "referrals", "cost_to_serve": "service_cost"}
 """Part of the benefits of a case that holds a benefit, where the case values it."""
-
-WITHIN = {"trial_and_forgiveness": "within", "lifetime_value": "sum"}
 HUNDRED = 100.0
 
 
@@ -49,6 +48,11 @@ def benefits_section(a: Assessment, language: Language) -> Section:
 def benefits_table(a: Assessment, language: Language) -> Table:
     """A row a benefit: its term, whether it is counted, what the data say."""
     parts = benefit_parts(a.decision) if isinstance(a.decision, BusinessCase) else pd.DataFrame()
+    valued = a.decision.benefits().to_dict("records") if isinstance(a.decision, BusinessCase) else []
+    counted = [case_views.benefit_status(row, language) for row in valued] or [
+        language.text(f"documents.counted.{'outside' if name in OUTSIDE else 'not_valued'}") for name in BENEFITS
+    ]
+    sums = next((str(row["contains"]) for row in valued if row["status"] == "sum"), "1, 2")
     rows = [
         (
             language.text(
@@ -56,8 +60,10 @@ def benefits_table(a: Assessment, language: Language) -> Table:
                 number=language.number(at),
                 name=language.text(f"documents.benefit.{name}"),
             ),
-            language.text(f"documents.benefit_term.{name}"),
-            language.text(f"documents.counted.{_counted(name, parts)}"),
+            language.text("documents.benefit_term.lifetime_value", numbers=case_views.numbered(sums, language))
+            if name == "lifetime_value"
+            else language.text(f"documents.benefit_term.{name}"),
+            counted[at - 1],
             _figure(name, a, parts, language),
         )
         for at, name in enumerate(BENEFITS, start=1)
@@ -73,14 +79,6 @@ def beyond_table(a: Assessment, language: Language) -> Table:
     whole = benefits_table(a, language)
     rows = tuple(row for row, name in zip(whole.rows, BENEFITS, strict=True) if name in OUTSIDE)
     return Table("table-beyond", language.text("documents.caption.beyond"), whole.columns, rows)
-
-
-def _counted(name: str, parts: pd.DataFrame) -> str:
-    if name in OUTSIDE:
-        return "outside"
-    if parts.empty:
-        return "not_valued"
-    return "counted" if PART.get(name) in set(parts["part"]) else WITHIN.get(name, "shown")
 
 
 def _figure(name: str, a: Assessment, parts: pd.DataFrame, language: Language) -> str:

@@ -47,13 +47,29 @@ def benefits(decision: BusinessCase | str, language: Language) -> pd.DataFrame |
             "benefit": [language.text(f"nb.case_benefit.{name}") for name in frame["benefit"]],
             "through": [_listed(terms, language) for terms in frame["terms"]],
             "contains": frame["contains"],
-            "status": [language.text(f"nb.case_status.{status}") for status in frame["status"]],
+            "status": [benefit_status(row, language) for row in frame.to_dict("records")],
             "claimed": [
                 ", ".join(names[each] for each in claims.split(", ") if each) for claims in frame["claimed_by"]
             ],
         }
     )
     return table if table["claimed"].any() else table.drop(columns="claimed")
+
+
+def numbered(numbers: str, language: Language) -> str:
+    """Numbers of benefits as a sentence has them: 1, 2 and 7."""
+    first, _, last = numbers.rpartition(", ")
+    return language.text("documents.counted.and", first=first, last=last) if first else last
+
+
+def benefit_status(row: Mapping[Any, Any], language: Language) -> str:
+    """Whether a benefit of ``BusinessCase.benefits`` is in the money, in words that notebook and documents share."""
+    status = str(row["status"])
+    if status == "not_in_money" and row["benefit"] == "referrals":
+        return language.text("documents.counted.shown")
+    if status in ("sum", "within"):
+        return language.text(f"documents.counted.{status}", numbers=numbered(str(row["contains"]), language))
+    return language.text(f"documents.counted.{status}")
 
 
 def quadrants(decision: BusinessCase | str, language: Language) -> pd.DataFrame | str:
@@ -196,7 +212,12 @@ def _content(row: Mapping[Any, Any], language: Language) -> str:
         return text
     if math.isnan(value):
         return f"{language.find(f'nb.code.{text}') or text}: {language.interval(low, high, 'points', 0)}"
-    return _joined((_in_unit(each, unit, language) for each in (low, value, high)), language)
+    key = "simulated" if str(row["source"]).startswith("this run: ") else "stated_range"
+    return _joined(
+        (_in_unit(each, unit, language) for each in (low, value, high)),
+        language,
+        key=key,
+    )
 
 
 def _in_unit(x: float, unit: str, language: Language) -> tuple[str, str]:
@@ -215,12 +236,12 @@ def _in_unit(x: float, unit: str, language: Language) -> tuple[str, str]:
     return money, language.text(f"nb.case_part.per_{per}", money=money) if per in ("month", "point") else money
 
 
-def _joined(written: Iterable[tuple[str, str]], language: Language) -> str:
-    """A value in its unit with its range, from low, value and high, each alone and in its unit."""
+def _joined(written: Iterable[tuple[str, str]], language: Language, *, key: str = "ranged") -> str:
+    """A value in its unit with its range, from low, value and high, each alone and in its unit; ``key`` words the range."""
     low, middle, high = written
     if low == high:
         return middle[1]
-    return language.text("nb.case_part.ranged", value=middle[1], low=low[0], high=high[0])
+    return language.text(f"nb.case_part.{key}", value=middle[1], low=low[0], high=high[0])
 
 
 def _listed(terms: str, language: Language) -> str:

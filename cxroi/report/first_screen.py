@@ -6,31 +6,29 @@ import math
 from dataclasses import replace
 from typing import Any, Literal
 
+import pandas as pd
+
 from cxroi import plots
 from cxroi.case import BusinessCase, Case
+from cxroi.case.quadrants import SHOWN_CHANCE
 from cxroi.evidence.sensitivity import Sensitivity
 from cxroi.language import Language
 from cxroi.report import readings
+from cxroi.report.answer import if_it_fades
 from cxroi.report.chain import picture
 from cxroi.report.charts import cash_chart
 from cxroi.report.company import Assessment
-from cxroi.report.facts import STRONG, break_even_measure, case_measure, main_estimate
-from cxroi.report.grounds import grade_words
+from cxroi.report.facts import break_even_measure, case_measure, main_estimate
 from cxroi.report.model import Figure, KeyFigure, Sentence
 from cxroi.report.show import money, said
-from cxroi.report.wording import LIKELY, UNLIKELY, listed, reason_words, subject_words, verdict
+from cxroi.report.wording import change_range, change_words, grade_words, listed, reason_words, subject_words, verdict
 
 Key = Literal["met", "open", "missed"]
 
 FIRST = ("retention", "npv", "break_even", "break_even_multiple", "point", "score", "customer")
 FIRST_FIGURES = 3
 TENTHS = 10
-QUADRANTS = {
-    (True, True): "win",
-    (False, True): "cost_play",
-    (True, False): "not_yet_money",
-    (False, False): "stop",
-}
+KEYS: dict[str, Key] = {"pass": "met", "warn": "open", "fail": "missed"}
 
 
 def decision_sentence(a: Assessment, language: Language) -> Sentence:
@@ -53,36 +51,39 @@ def decision_sentence(a: Assessment, language: Language) -> Sentence:
     return Sentence("decision", words)
 
 
-def customers_key(case: Case) -> Key:
-    """Whether customers' own measures have moved: a gain above zero that a comparison of customers stands behind.
+def keys_of(decision: BusinessCase, programme: str = "") -> dict[str, Any]:
+    """Both keys and the quadrant of one programme by its id, by default of the whole case, as the case itself judges them."""
+    if not programme:
+        return decision.whole_quadrant()
+    rows = decision.quadrants()
+    return {str(name): value for name, value in rows[rows["programme"] == programme].iloc[0].items()}
 
-    A programme without a route through a customer measure is a cost play: it states no gain.
-    """
-    if any(each.gain.low <= 0 for each in case.programmes):
-        return "missed"
-    return "met" if all(each.evidence in STRONG for each in case.programmes) else "open"
+
+def customers_key(decision: BusinessCase, programme: str = "") -> Key:
+    """Whether customers' own measures have moved: a gain above zero that a comparison of customers stands behind."""
+    return KEYS[str(keys_of(decision, programme)["customers"])]
 
 
 def money_key(decision: BusinessCase, programme: str = "") -> Key:
-    """Whether the money is there: net present value above zero in most simulated futures, or in few.
-
-    Of one programme by its id; by default of the whole case.
-    """
-    forecast = next((each for each in decision.forecasts if each.programme == programme), decision.whole)
-    if "npv" not in forecast.measures:
-        return "open"
-    chance = float((forecast.measures["npv"] > 0).mean())
-    return "met" if chance >= LIKELY else "missed" if chance <= UNLIKELY else "open"
+    """Whether the money is shown: net present value above zero in nearly all simulations, on more than an association."""
+    found = keys_of(decision, programme)
+    return "open" if math.isnan(found["p_npv_positive"]) else KEYS[str(found["money"])]
 
 
 def quadrant(decision: BusinessCase, programme: str = "") -> str:
-    """One of the four verdicts of both keys: ``win``, ``cost_play``, ``not_yet_money``, ``stop``; a key that is open counts as not met.
+    """One of the four verdicts of both keys as in ``BusinessCase.quadrants``; a key that is open counts as not met."""
+    return str(keys_of(decision, programme)["quadrant"])
 
-    Of one programme by its id; by default of the whole case.
-    """
-    own = [each for each in decision.case.programmes if programme in ("", each.id)]
-    case = decision.case.model_copy(update={"programmes": tuple(own)})
-    return QUADRANTS[customers_key(case) == "met", money_key(decision, programme) == "met"]
+
+def money_words(decision: BusinessCase, language: Language) -> str:
+    """The money key of the whole case with the share of simulations above zero."""
+    found = keys_of(decision)
+    chance = found["p_npv_positive"]
+    if math.isnan(chance):
+        return language.text("documents.money_key.unknown")
+    key = money_key(decision)
+    name = "weak" if key == "open" and chance >= SHOWN_CHANCE else key
+    return language.text(f"documents.money_key.{name}", chance=language.percent(chance, 0))
 
 
 def both_keys(a: Assessment, language: Language) -> Sentence | None:
@@ -91,8 +92,8 @@ def both_keys(a: Assessment, language: Language) -> Sentence | None:
         return None
     words = language.text(
         "documents.both_keys",
-        customers=language.text(f"documents.customers_key.{customers_key(a.decision.case)}"),
-        money=language.text(f"documents.money_key.{money_key(a.decision)}"),
+        customers=language.text(f"documents.customers_key.{customers_key(a.decision)}"),
+        money=money_words(a.decision, language),
         verdict=language.text(f"documents.quadrant.{quadrant(a.decision)}"),
     )
     return Sentence("both-keys", words)
@@ -131,6 +132,8 @@ def plain_sentences(a: Assessment, language: Language) -> tuple[Sentence, ...]:
     lines = [] if row is None else [("grade", grade_words(a, str(row["evidence"]), language))]
     if isinstance(a.decision, BusinessCase):
         lines += [("chance", _chance(a.decision, language)), ("break-even", _break_even(a, a.decision, language))]
+        lines.append(("pilot", _pilot(a, language)))
+    lines.append(("faded", if_it_fades(a, language)))
     lines.append(("robustness", robustness(a.beside.sensitivity, language)))
     return tuple(Sentence(f"plain-{name}", words) for name, words in lines if words)
 
@@ -171,14 +174,44 @@ def _break_even(a: Assessment, decision: BusinessCase, language: Language) -> st
 
 def pilot_lift(a: Assessment) -> dict[str, Any] | None:
     """What a pilot under the name or at the touchpoint of the only programme lifted the score by; None where none did."""
+    rows = pilot_rows(a)
+    own = rows[(rows["estimand"] == "pilot_lift") & rows["estimate"].notna()] if len(rows) else rows
+    return None if own.empty else {str(name): value for name, value in own.iloc[0].items()}
+
+
+def pilot_rows(a: Assessment) -> pd.DataFrame:
+    """What notebook 07 has of the pilot of the only programme; empty where there is none."""
     if isinstance(a.beside.pilot, str) or not isinstance(a.case, Case) or len(a.case.programmes) != 1:
-        return None
+        return pd.DataFrame()
     rows = a.beside.pilot.tidy()
-    own = rows[(rows["estimand"] == "pilot_lift") & rows["estimate"].notna()]
     names = initiative_names(a)
-    mine = [str(each) for each in own["initiative"] if names.get(str(each)) == a.case.programmes[0].name]
-    found = own[own["initiative"].astype(str).isin(mine)]
-    return None if found.empty else {str(name): value for name, value in found.iloc[0].items()}
+    own = [names.get(str(each)) == a.case.programmes[0].name for each in rows["initiative"]]
+    return rows[own].reset_index(drop=True)
+
+
+def pilot_differences(a: Assessment) -> list[dict[str, Any]]:
+    """Treated less control of the pilot in staying and margin."""
+    rows = pilot_rows(a)
+    if rows.empty:
+        return []
+    own = rows[(rows["estimand"] == "pilot_difference") & rows["outcome"].isin(["retained", "margin"])]
+    kept = own[own["estimate"].notna()].to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in kept]
+
+
+def _pilot(a: Assessment, language: Language) -> str:
+    """What the pilot showed beyond the score, each with its interval; empty without a pilot that moved the score."""
+    rows = pilot_differences(a) if pilot_lift(a) is not None else []
+    told = [
+        language.text(
+            f"documents.pilot.{'open' if row['conf_low'] <= 0 <= row['conf_high'] else 'clear'}",
+            outcome=language.text(f"documents.outcome.{row['outcome']}"),
+            size=change_words(row["outcome"], float(row["estimate"]), language),
+            interval=change_range(row["outcome"], float(row["conf_low"]), float(row["conf_high"]), language),
+        )
+        for row in rows
+    ]
+    return language.text("documents.pilot.sentence", told="; ".join(told)) if told else ""
 
 
 def initiative_names(a: Assessment) -> dict[str, str]:

@@ -7,16 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from cxroi import __version__, plots
-from cxroi.case import BusinessCase, Case, Programme
+from cxroi.case import BusinessCase, Case
 from cxroi.case.flows import discount_factors, planned
+from cxroi.case.measures import quantiles
+from cxroi.case.register import register as stated_register
 from cxroi.case.terms import CATEGORIES
 from cxroi.language import Language
 from cxroi.panel import window
-from cxroi.report import readings
+from cxroi.report import case_views, first_screen, readings
 from cxroi.report.answer import how_sure, what_changes
 from cxroi.report.chain import picture
 from cxroi.report.charts import tornado_chart
@@ -29,6 +30,7 @@ from cxroi.report.wording import (
     capital,
     change_range,
     change_words,
+    grade_words,
     horizon_words,
     listed,
     panel_caption,
@@ -38,10 +40,10 @@ from cxroi.value import CustomerValue
 
 VERDICTS = ("fail", "warn", "pass")
 HASH_LENGTH = 12
-FACTS_OF_THE_SOURCE = 2  # a programme's source tells its gain and the evidence for it, not what follows
+COST_ROWS = ("costs", "overrun", "useful_life_months")  # of the register; the table of costs has them
 SCENARIO_MEASURES = (
     *("pv_cost", "pv_benefit", "npv", "roi", "irr", "mirr"),
-    *("payback_months", "discounted_payback_months"),
+    *("payback_months", "discounted_payback_months", "peak_cash_need"),
 )
 
 
@@ -60,18 +62,25 @@ def sure_section(a: Assessment, language: Language) -> Section:
     rung, outcome = str(row["evidence"]), str(row["outcome"])
     sentences = [
         grade_words(a, rung, language),
-        language.text(f"executive.next_rung.{strength_of(a, rung)}"),
+        next_rung(a, rung, language),
     ]
     axes = plots.effects(a.estimates.tidy(), outcome=outcome, language=language)
     return _section("sure", language, sentences, [picture("effects", axes, panel_caption(a, row, language))])
 
 
-def grade_words(a: Assessment, rung: str, language: Language) -> str:
-    """The grade of evidence, and what was compared."""
-    if a.panel.timing != "before":
-        return language.text("executive.ladder_timing", evidence=language.evidence(rung))
-    meaning = language.text(f"evidence_meaning.{rung}")
-    return language.text("executive.ladder", evidence=language.evidence(rung), meaning=meaning)
+def next_rung(a: Assessment, rung: str, language: Language) -> str:
+    """What would stand higher; where a pilot is there already, a larger or longer one."""
+    strength_now = strength_of(a, rung)
+    if strength_now != "middle" or isinstance(a.beside.pilot, str) or a.beside.pilot.sizes.empty:
+        return language.text(f"executive.next_rung.{strength_now}")
+    sizes = a.beside.pilot.sizes
+    rows = first_screen.pilot_rows(a)
+    own = sizes[sizes["initiative"] == rows["initiative"].iloc[0]] if len(rows) else sizes
+    counts = {arm: language.number(int(own[arm].iloc[0])) for arm in ("treated", "control")}
+    table = a.beside.pilot.tidy()
+    money_rows = table[(table["estimand"] == "pilot_difference") & (table["outcome"] == "margin")]
+    shown = bool(((money_rows["conf_low"] > 0) | (money_rows["conf_high"] < 0)).any())
+    return language.text(f"documents.pilot.{'next_repeat' if shown else 'next_larger'}", **counts)
 
 
 def change_section(a: Assessment, language: Language) -> Section:
@@ -133,7 +142,7 @@ def _measured(measure: str, value: float, language: Language) -> str:
     if math.isnan(value):
         return language.text("executive.no_payback" if measure.endswith("months") else "executive.none")
     if measure.endswith("months"):
-        return language.text("executive.months", number=language.number(value))
+        return language.text("executive.months", number=language.number(value, 1))
     return language.percent(value, 0) if measure in ("roi", "irr", "mirr") else money(value, language)
 
 
@@ -142,7 +151,7 @@ def assumptions_section(a: Assessment, language: Language) -> Section:
     rows = [*_data_rows(a, language)]
     tables: list[Table] = []
     if isinstance(a.case, Case):
-        rows = [*_case_rows(a.case, language), *rows]
+        rows = [*_register_rows(a.case, a.decision, language), *rows]
         tables = [_cost_table(a.case, a.decision, language)]
     heads = ("assumption", "value", "source", "owner", "kind")
     columns = tuple(Column(language.text(f"executive.column.{head}")) for head in heads)
@@ -151,47 +160,26 @@ def assumptions_section(a: Assessment, language: Language) -> Section:
     return _section("assumptions", language, sentences, [table, *tables])
 
 
-def _case_rows(case: Case, language: Language) -> list[tuple[str, ...]]:
-    """What was stated, a row each: assumption, value, source, owner, kind."""
-    kind, file = language.text("executive.kind.assumption"), language.text("executive.source.case")
-    months = language.text("executive.months", number=language.number(case.horizon_months))
-    rows: list[tuple[str, ...]] = [
-        (language.text("executive.fact.horizon"), months, file, "–", kind),
-        (capital(language.text("term.discount_rate")), yearly(case.annual_discount_rate, language), file, "–", kind),
-    ]
-    if case.tax_rate:
-        rows.append((language.text("executive.fact.tax"), language.percent(case.tax_rate, 0), file, "–", kind))
-    for programme in case.programmes:
-        start = f"{programme.name}: " if len(case.programmes) > 1 else ""
-        for at, (fact, value) in enumerate(_programme_facts(programme, language)):
-            known = programme.source if at < FACTS_OF_THE_SOURCE and programme.source else file
-            rows.append((start + fact, value, known, programme.owner or "–", kind))
+def _register_rows(case: Case, decision: BusinessCase | str, language: Language) -> list[tuple[str, ...]]:
+    """The decision register as notebook 06 has it, but for costs, which have a table of their own; and each gain's evidence."""
+    frame = case_views.register(case, decision, language)
+    if isinstance(frame, str):
+        return []
+    stated = stated_register(case, None) if isinstance(decision, str) else decision.register()
+    programmes = {each.id: each for each in case.programmes}
+    rows: list[tuple[str, ...]] = []
+    for known, row in zip(stated.to_dict("records"), frame.to_dict("records"), strict=True):
+        kind = str(known["assumption"]).partition(".")[0]
+        if kind in COST_ROWS:
+            continue
+        start = f"{row['programme']}: " if known["programme"] and len(programmes) > 1 else ""
+        name = str(row["assumption"])
+        origin = (row["source"], row["owner"] or "–", language.text(f"executive.kind.{known['kind']}"))
+        rows.append((start + (name if start else capital(name)), row["content"], *origin))
+        if kind in ("score_gain", "gain"):
+            grade = capital(language.evidence(programmes[known["programme"]].evidence))
+            rows.append((start + language.text("executive.fact.evidence"), grade, *origin))
     return rows
-
-
-def _programme_facts(programme: Programme, language: Language) -> list[tuple[str, str]]:
-    gain, half_life = programme.gain, programme.half_life_months
-    ends = language.interval(gain.low, gain.high, "number", 2)
-    stated = language.points(gain.mode, 2)
-    months = (
-        language.text("executive.never")
-        if half_life == "never"
-        else language.text("executive.months", number=language.number(half_life))
-    )
-    ramp = language.text("executive.months", number=language.number(programme.ramp_months))
-    return [
-        (
-            language.text("executive.fact.gain"),
-            stated if gain.certain else language.text("executive.gain", mode=stated, interval=ends),
-        ),
-        (language.text("executive.fact.evidence"), capital(language.evidence(programme.evidence))),
-        (
-            language.text("executive.fact.reach"),
-            language.text("executive.reach", share=language.percent(programme.reach, 0)),
-        ),
-        (language.text("executive.fact.ramp"), ramp),
-        (language.text("executive.fact.half_life"), months),
-    ]
 
 
 def _data_rows(a: Assessment, language: Language) -> list[tuple[str, ...]]:
@@ -207,16 +195,8 @@ def _data_rows(a: Assessment, language: Language) -> list[tuple[str, ...]]:
             value = language.text("executive.with_interval", value=change, interval=interval)
             rows.append((name, value, source, "–", kind))
     if isinstance(a.value, CustomerValue):
-        customers = language.number(a.value.customers)
-        rows.append((language.text("executive.fact.customers"), customers, source, "–", kind))
-        if a.value.persistence is not None:
-            low, high = np.quantile(a.value.persistence.fade_draws, [0.025, 0.975])
-            value = language.text(
-                "executive.with_interval",
-                value=language.percent(a.value.persistence.fade, 0),
-                interval=language.interval(float(low), float(high), "percent", 0),
-            )
-            rows.append((language.text("executive.fact.persistence"), value, source, "–", kind))
+        if isinstance(a.decision, str):  # else the register has both
+            rows += _value_rows(a.value, language)
         stated = (
             language.text("executive.source.dataset") if a.panel.value_terms else language.text("executive.source.case")
         )
@@ -224,6 +204,27 @@ def _data_rows(a: Assessment, language: Language) -> list[tuple[str, ...]]:
         value = language.text("executive.terms", months=months, rate=yearly(a.value.annual_discount_rate, language))
         rows.append(
             (language.text("executive.fact.terms"), value, stated, "–", language.text("executive.kind.assumption"))
+        )
+    return rows
+
+
+def _value_rows(value: CustomerValue, language: Language) -> list[tuple[str, ...]]:
+    """Customers and the share of a gain left after a quarter, with the median and range of its draws."""
+    kind, source = language.text("executive.kind.data"), language.text("executive.source.estimated")
+    rows: list[tuple[str, ...]] = [
+        (language.text("executive.fact.customers"), language.number(value.customers), source, "–", kind)
+    ]
+    if value.persistence is not None:
+        low, median, high = quantiles(value.persistence.fade_draws)
+        ends = language.text("executive.range", interval=language.interval(low, high, "percent", 1))
+        rows.append(
+            (
+                language.text("executive.fact.persistence"),
+                f"{language.percent(median, 1)} ({ends})",
+                source,
+                "–",
+                kind,
+            )
         )
     return rows
 
@@ -258,7 +259,7 @@ def _cost_table(case: Case, decision: BusinessCase | str, language: Language) ->
 
 def checks_section(a: Assessment, language: Language) -> Section:
     """What was checked."""
-    frame = _checks(a)
+    frame = _checks(a, language)
     counts = {word: language.number((frame["verdict"] == word).sum()) for word in VERDICTS}
     sentences = [language.text("executive.checks", n=language.number(len(frame)), **counts)]
     rows = [
@@ -295,16 +296,34 @@ def _plain_number(x: float, language: Language) -> str:
     return "–" if math.isnan(x) else language.number(x, 0 if float(x).is_integer() or abs(x) >= 100 else 2)
 
 
-def _checks(a: Assessment) -> pd.DataFrame:
+def _checks(a: Assessment, language: Language) -> pd.DataFrame:
     """Checks of the case and of the equations under it, the worst first; of those that recur the worst one."""
     own = a.estimates.checks()
     own = own[own["exposure"] == a.exposure]
     parts = [own[["name", "verdict", "number", "advice"]]]
     if isinstance(a.decision, BusinessCase):
         parts.insert(0, a.decision.checks()[["name", "verdict", "number", "advice"]])
+    parts += _pilot_check(a, language)
     frame = pd.concat(parts, ignore_index=True)
     rank = frame["verdict"].map(VERDICTS.index)
     return frame.assign(rank=rank).sort_values("rank", kind="stable").drop_duplicates("name", ignore_index=True)
+
+
+def _pilot_check(a: Assessment, language: Language) -> list[pd.DataFrame]:
+    """The gain that the case states, at its mode, against the interval of the pilot; nothing where no pilot lifted the score."""
+    lift = first_screen.pilot_lift(a)
+    if lift is None or not isinstance(a.case, Case):
+        return []
+    mode, low, high = a.case.programmes[0].gain.mode, float(lift["conf_low"]), float(lift["conf_high"])
+    verdict = "pass" if low <= mode <= high else "warn"
+    words = {"mode": language.number(mode, 2), "interval": language.interval(low, high, "number", 2)}
+    row = {
+        "name": language.text("documents.pilot.check"),
+        "verdict": verdict,
+        "number": mode,
+        "advice": language.text(f"documents.pilot.{verdict}", **words),
+    }
+    return [pd.DataFrame([row])]
 
 
 def limits_section(a: Assessment, language: Language) -> Section:

@@ -126,14 +126,14 @@ def _payback_figure(decision: BusinessCase, rung: str, language: Language) -> Ke
         words.append(language.text("executive.range", interval=between(low, high, language=language)))
     words.append(language.text("executive.payback_share", chance=chance_words(share, language)))
     if not math.isnan(discounted["median"]):
-        words.append(language.text("executive.discounted_payback", months=language.number(discounted["median"])))
+        words.append(language.text("executive.discounted_payback", months=language.number(discounted["median"], 1)))
     return _figure("payback", _months_or(plain["median"], "no_payback", language), "; ".join(words), rung, language)
 
 
 def _months_or(months: float, otherwise: str, language: Language) -> str:
     if math.isnan(months):
         return language.text(f"executive.{otherwise}")
-    return language.text("executive.months", number=language.number(months))
+    return language.text("executive.months", number=language.number(months, 1))
 
 
 def _break_even_figure(decision: BusinessCase, rung: str, language: Language) -> KeyFigure:

@@ -64,6 +64,14 @@ def score_row(a: Assessment, language: Language) -> Row:
             language.text("documents.check.score_reached", metric=metric),
             language.text("documents.check.not_begun"),
         )
+    least = smallest_detectable_gain(a.panel, a.exposure)
+    if max(planned) < least:  # false where it is not known
+        early = language.text(
+            "documents.check.too_early",
+            gain=", ".join(language.points(gain, 2) for gain in planned),
+            points=language.points(least, 2),
+        )
+        return who, language.text("documents.check.score_reached", metric=metric), early
     words = language.text("documents.check.planned_gain", gain=", ".join(language.points(gain, 2) for gain in planned))
     judged = language.text("documents.check.joined", first=words, second=_detectable(a, language))
     return who, language.text("documents.check.score_reached", metric=metric), judged

@@ -9,10 +9,11 @@ import pandas as pd
 
 from cxroi.case import BusinessCase, Case
 from cxroi.case.measures import quantiles
+from cxroi.case.quadrants import customers_verdict
 from cxroi.language import Language
 from cxroi.report.company import Assessment
 from cxroi.report.facts import case_measure, weakest_rung
-from cxroi.report.first_screen import customers_key, money_key, quadrant
+from cxroi.report.first_screen import KEYS, money_key, quadrant
 from cxroi.report.model import KeyFigure, Table
 from cxroi.report.pack_customers import MOST_LEVELS, table
 from cxroi.report.show import EMPTY, money, money_interval
@@ -51,6 +52,19 @@ def largest_need(decision: BusinessCase) -> tuple[float, float, float]:
     """Most that is out at once, undiscounted and after tax, in currency: 5, 50 and 95 % of the simulated futures."""
     measures = decision.whole.measures
     return quantiles(measures["peak_cash_need"] if "peak_cash_need" in measures else measures["pv_cost"])
+
+
+def conservative_need(decision: BusinessCase) -> float:
+    """Most that is out at once in the conservative scenario, in currency (median)."""
+    frame = decision.tidy()
+    own = frame[(frame["programme"] == decision.whole.programme) & (frame["measure"] == "peak_cash_need")]
+    return float(own.loc[own["scenario"] == "conservative", "median"].iloc[0])
+
+
+def overrun_words(case: Case, language: Language) -> str:
+    """Whether the costs are stated with an overrun."""
+    stated = any(cost.overrun is not None for programme in case.programmes for cost in programme.costs)
+    return language.text(f"documents.overrun.{'stated' if stated else 'none'}")
 
 
 def need_figure(decision: BusinessCase, language: Language) -> KeyFigure:
@@ -114,8 +128,7 @@ def programme_table(a: Assessment, language: Language) -> Table | str:
         return a.case
     rows = []
     for each in a.case.programmes:
-        alone = a.case.model_copy(update={"programmes": (each,)})
-        said = language.text(f"documents.key_short.{customers_key(alone)}")
+        said = language.text(f"documents.key_short.{KEYS[customers_verdict(each)[0]]}")
         paid, verdict = EMPTY, EMPTY
         if isinstance(a.decision, BusinessCase):
             paid = language.text(f"documents.key_short.{money_key(a.decision, each.id)}")

@@ -187,7 +187,15 @@ def _cfo(a: Assessment, whole: Report, language: Language) -> _Pack:
     if isinstance(a.decision, BusinessCase):
         low, middle, high = pack_money.largest_need(a.decision)
         interval = language.text("format.interval", low=money(low, language), high=money(high, language))
-        decision = _stated(a, "cfo", language, need=money(middle, language), interval=interval)
+        decision = _stated(
+            a,
+            "cfo",
+            language,
+            need=money(middle, language),
+            interval=interval,
+            worst=money(pack_money.conservative_need(a.decision), language),
+            overrun=pack_money.overrun_words(a.decision.case, language),
+        )
         figures += [
             pack_money.rate_figure(a.decision, language),
             *_keys(whole, "payback"),

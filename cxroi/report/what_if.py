@@ -220,7 +220,7 @@ def _or_never(half_life: float) -> float | None:
 def _payback(months: float, language: Language) -> str:
     if math.isinf(months):
         return language.text("executive.no_payback")
-    return language.text("executive.months", number=language.number(months))
+    return language.text("executive.months", number=language.number(months, 1))
 
 
 def _months(months: float, language: Language) -> str:

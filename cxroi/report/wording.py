@@ -57,6 +57,14 @@ def answer_scale(a: Assessment, language: Language) -> str:
     return language.text("executive.answer_scale", metric=a.exposure.upper(), low=low, high=high)
 
 
+def grade_words(a: Assessment, rung: str, language: Language) -> str:
+    """The grade of evidence, and what was compared."""
+    if a.panel.timing != "before":
+        return language.text("executive.ladder_timing", evidence=language.evidence(rung))
+    meaning = language.text(f"evidence_meaning.{rung}")
+    return language.text("executive.ladder", evidence=language.evidence(rung), meaning=meaning)
+
+
 def claim_words(a: Assessment, row: Mapping[str, Any], language: Language) -> str:
     """What a headline estimate says, in the words that its rung has earned."""
     outcome = str(row["outcome"])

@@ -143,7 +143,7 @@ function writer(words) {
     const amount = rounded(exact, digits);
     return fill(amount.negative ? words.below : words.above, { number: plain(amount, digits, digits) });
   }
-  const months = (x) => (Number.isFinite(x) ? fill(words.months, { number: number(x, 0) }) : words.never);
+  const months = (x) => (Number.isFinite(x) ? fill(words.months, { number: number(x, 1) }) : words.never);
   const ratio = (x) => (Number.isNaN(x) ? words.none : percent(x, 0));
   const unbroken = (text) => text.replace(/(^|[^\w.,-])-(?=[\d₫$€£¥])/g, "$1\u2011"); // a minus stays with its number
   return { fill, number, percent, money, months, ratio, unbroken };

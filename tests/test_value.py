@@ -207,19 +207,52 @@ def test_shapes_of_ageing_fit_the_same_data(panel: Panel, monkeypatch: pytest.Mo
     assert forward_room._shapes_of_ageing(panel, 1, np.random.default_rng(1))[1] == pytest.approx(expected, rel=1e-9)
 
 
-def test_customers_who_lastingly_spend_more_than_others_like_them_widen_the_draws(value: CustomerValue) -> None:
+def test_customers_who_lastingly_do_otherwise_than_others_like_them_widen_the_draws(
+    value: CustomerValue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of equal customers the share that does not cancel is one over the root of their number; 4,000 draws are within 4 %."""
     assert value.margin is not None
-    assert forward_room._lasting_variance(value.margin) > 0
-    equations, everybody = value._equations, forward_room._everybody(value._equations)
-    margin = np.ones(len(everybody))
-    whole, bands = forward_room._own_ways(equations, everybody, margin, 4_000, np.random.default_rng(1))
-    assert whole[0, 0] == 1
-    assert (bands[0] == 1).all()
     lasting = np.sqrt(forward_room._lasting_variance(value.margin))
-    sizes = everybody["band"].value_counts().reindex(score_bands(value.panel, "nps").cat.categories)
-    # of equal customers the share that does not cancel is one over the root of their number; 4,000 draws are within 4 %
-    assert bands[1:, 0].std(axis=0) == pytest.approx(lasting / np.sqrt(sizes.to_numpy()), rel=0.05)
-    assert whole[1:].std() == pytest.approx(lasting / np.sqrt(len(everybody)), rel=0.05)
+    assert lasting > 0
+    monkeypatch.setattr(forward_room, "_frailty", lambda retention: 0.49)
+    equations, everybody = value._equations, forward_room._everybody(value._equations)
+    survival = np.array([1.0, np.exp(-0.5)])
+    margin = np.ones(len(everybody))
+    whole, bands = forward_room._own_ways(equations, everybody, margin, survival, 4_000, np.random.default_rng(1))
+    assert whole.shape == (4_001, 2)
+    assert (whole[0] == 1).all()
+    assert (bands[0] == 1).all()
+    sizes = everybody["band"].value_counts().reindex(score_bands(value.panel, "nps").cat.categories).to_numpy()
+    for quarter, each in enumerate((lasting, np.hypot(lasting, 0.7 * 0.5))):
+        assert bands[1:, quarter].std(axis=0) == pytest.approx(each / np.sqrt(sizes), rel=0.05)
+        assert whole[1:, quarter].std() == pytest.approx(each / np.sqrt(len(everybody)), rel=0.05)
+
+
+def test_unseen_staying_power_is_read_from_the_fall_of_the_hazard(value: CustomerValue) -> None:
+    """Customers with own log-odds of staying of variance 1.2 leave behind a hazard that falls by about that times the cumulated one."""
+    generator = np.random.default_rng(5)
+    power = 2.2 + np.sqrt(1.2) * generator.standard_normal(400_000)
+    there, hazards = np.ones(len(power)), []
+    for _ in range(9):
+        hazards.append(1 - np.average(1 / (1 + np.exp(-power)), weights=there))
+        there = there / (1 + np.exp(-power))
+    rise = np.log((1 - hazards[-1]) / hazards[-1]) - np.log((1 - hazards[0]) / hazards[0])
+    level = 1 - float(np.mean(hazards))
+    retention = value.retention
+    assert retention is not None
+    rows = retention.panel.rows.assign(periods_before=np.linspace(0, 8, len(retention.panel.rows)).round())
+    coefficients = retention.fitted.coefficients.copy()
+    coefficients[retention.design.columns.index("log_observed")] = rise / np.log(9)
+    seen = replace(
+        retention,
+        panel=replace(retention.panel, rows=rows),
+        fitted=replace(retention.fitted, coefficients=coefficients),
+        level=(level, 0.0),
+    )
+    # the variance of those left falls, so the mean over the time seen lies between a half and all of what it was at the start
+    assert 0.6 < forward_room._frailty(seen) < 1.2
+    none = replace(seen, fitted=replace(retention.fitted, coefficients=coefficients * 0.0))
+    assert forward_room._frailty(none) == 0
 
 
 # Beside margin: referrals and cost to serve

@@ -27,6 +27,7 @@ ACTIVE_ROWS = 20_000  # of the active base, enough to choose representatives fro
 FEWEST_OF_A_BAND = 40
 LEVEL_ROWS = 500
 SHAPES = (1.0, 6.0)
+LARGEST_FRAILTY = 3.0
 MONEY = frozenset({"baseline", "higher", "fading", "through_retention", "through_spend"})
 QUARTERS_OF_A_YEAR = 4
 NEWTON_STEPS = 6
@@ -134,7 +135,7 @@ def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -
     repeated answers say, controls stay; the effects of the last four periods are averaged so that no season leads the forecast.
 
     At the estimates everybody is run forward, at the draws representatives: what they miss of everybody at the estimates is added.
-    Draws also hold that these customers spend otherwise than others like them (:func:`_own_ways`).
+    Draws also hold that these customers spend and stay otherwise than others like them (:func:`_own_ways`).
     """
     generator = np.random.default_rng([seed, 1])
     everybody = _everybody(equations)
@@ -158,10 +159,12 @@ def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -
     some, share = _representatives(everybody, margin)
     found = paths(everybody.iloc[some].assign(share=share), [one[some] for one in columns], slice(None))
     found = {name: values + (exact[name] - values[:1]) for name, values in found.items()}
-    apart = _own_ways(equations, everybody, margin, draws, np.random.default_rng([seed, 4]))
+    whole, bands = _own_ways(
+        equations, everybody, margin, exact["survival"][0], draws, np.random.default_rng([seed, 4])
+    )
     for name in MONEY.intersection(found):
-        found[name] = found[name] * apart[0]
-    return Paths(**(found | {"by_band": found["by_band"] * apart[1]}))
+        found[name] = found[name] * whole
+    return Paths(**(found | {"by_band": found["by_band"] * bands}))
 
 
 def _follow(
@@ -222,24 +225,49 @@ def _follow(
 
 
 def _own_ways(
-    equations: Equations, everybody: pd.DataFrame, margin: Floats, draws: int, generator: np.random.Generator
+    equations: Equations,
+    everybody: pd.DataFrame,
+    margin: Floats,
+    survival: Floats,
+    draws: int,
+    generator: np.random.Generator,
 ) -> tuple[Floats, Floats]:
-    """Factors by which the customers of today, and of each band, spend otherwise than the equation says of customers like them.
+    """Factors by which the customers of today, and of each band, do otherwise than the equations say of customers like them.
 
-    Shapes (draws + 1, 1) and (draws + 1, 1, bands), the first 1. The lasting part of a customer's distance from the equation, as a share,
-    is seen in distances of the same customer in different periods; in a mean over many it nearly cancels, in a small band less.
+    Shapes (draws + 1, quarters) and (draws + 1, quarters, bands), the first draw 1. In a mean over many customers this nearly cancels,
+    in a small band less. Staying power that nobody sees moves the share still there by its cumulated hazard, -log of ``survival``
+    (quarters,).
     """
     names = score_bands(equations.panel, equations.exposure).cat.categories
-    band = everybody["band"].to_numpy()
-    inside = np.array([band == name for name in names])
+    inside = np.array([everybody["band"].to_numpy() == name for name in names])
     total = inside @ margin
     number = float(equations.panel.active["weight"].sum()) / len(everybody)
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = np.where(total > 0, np.sqrt(inside @ margin**2 / number) / total, 0.0)
+    spending, staying = np.vstack(
+        [np.zeros((1, 2, len(names))), generator.standard_normal((draws, 2, len(names)))]
+    ).swapaxes(0, 1)
     lasting = 0.0 if equations.margin is None else _lasting_variance(equations.margin)
-    own = np.vstack([np.zeros(len(names)), generator.standard_normal((draws, len(names)))]) * spread * lasting**0.5
-    whole = own @ (total / total.sum()) if total.sum() > 0 else own[:, 0] * 0.0
-    return 1.0 + whole[:, None], 1.0 + own[:, None, :]
+    frailty = 0.0 if equations.retention is None else _frailty(equations.retention)
+    hazard = -np.log(np.clip(survival, 1e-9, 1.0))[:, None]
+    own = spread * (np.sqrt(lasting) * spending[:, None, :] + np.sqrt(frailty) * hazard * staying[:, None, :])
+    whole = own @ (total / total.sum()) if total.sum() > 0 else own[:, :, 0] * 0.0
+    return 1.0 + whole, 1.0 + own
+
+
+def _frailty(retention: Linkage) -> float:
+    """Variance of unseen staying power (log-odds) that would let the hazard fall with time seen as the equation says, at least 0.
+
+    In a period selection raises the mean log-odds of those left by variance × hazard, so the rise over the periods seen over the
+    cumulated hazard is the variance. Source: Vaupel, Manton & Stallard (1979), Demography 16:439.
+    """
+    rows = retention.panel.answered(retention.exposure)
+    if OBSERVED not in retention.design.columns or retention.level is None or "periods_before" not in rows:
+        return 0.0
+    longest = float(rows["periods_before"].max())
+    rise = float(_coefficient(retention, retention.fitted.coefficients[None, :], OBSERVED)[0, 0]) * np.log1p(longest)
+    cumulated = longest * (1.0 - retention.level[0])
+    return float(np.clip(rise / cumulated, 0.0, LARGEST_FRAILTY)) if cumulated > 0 else 0.0
 
 
 def _lasting_variance(linkage: Linkage) -> float:

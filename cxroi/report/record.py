@@ -183,7 +183,7 @@ def _read_response(path: Path, facts: Any) -> MarginResponse | None:
     try:
         quarters = int(table["quarter"].max())
         known = [name for name in RESPONSE_COLUMNS[2:] if name in table and table[name].notna().all()]
-        parts = {name: table[name].to_numpy(float).reshape(-1, quarters) for name in known}
+        parts: dict[str, Any] = {name: table[name].to_numpy(float).reshape(-1, quarters) for name in known}
         low, high = facts["score_range"]
         return MarginResponse(
             exposure=str(facts["exposure"]),

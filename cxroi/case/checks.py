@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import numpy as np
-
 from cxroi.case.forecast import Forecast
-from cxroi.case.measures import LOW, MEDIAN, base_cells
+from cxroi.case.measures import LOW, MEDIAN, base_cells, quantiles
 from cxroi.case.programme import Case, Programme
 from cxroi.case.register import register, sources_without_assumption
 from cxroi.case.terms import LADDER, LONG_TERM_MONTHS
@@ -167,7 +165,7 @@ def _programme_checks(programme: Programme, response: MarginResponse) -> Iterato
 
 def observed_half_life_months(response: MarginResponse) -> float:
     """Months in which a gain halves, as repeated answers say (median of the draws); infinite where it stays or is not known."""
-    persistence = 1.0 if response.persistence is None else float(np.median(response.persistence))
+    persistence = 1.0 if response.persistence is None else quantiles(response.persistence)[1]
     if persistence >= 1.0:
         return math.inf
     return 3.0 * math.log(0.5) / math.log(persistence) if persistence > 0.0 else 0.0

@@ -329,8 +329,11 @@ def test_a_small_group_is_hidden_in_every_table_and_not_alone(
     empty = [row for row in table.rows if row[1] == "–"]
     assert len(empty) == 2
     assert all(row[2:4] == ("–", "–") for row in empty)
-    for content in (render_report(pack).encode(), render_pdf(pack, day=DAY)):
-        assert b">3<" not in content
+    assert ">3<" not in render_report(pack)
+    if shutil.which("pdftotext"):  # the bytes of a PDF are packed
+        pdf = render_pdf(pack, day=DAY)
+        done = subprocess.run(["pdftotext", "-raw", "-", "-"], input=pdf, capture_output=True, check=True)
+        assert not re.search(r"(?<!\S)3(?!\S)", done.stdout.decode())
 
 
 def test_bands_hide_the_small_one_and_another(assessment: Assessment) -> None:

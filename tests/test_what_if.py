@@ -340,7 +340,7 @@ def test_script_writes_numbers_as_python_does(node: Callable[[str, Any], Any]) -
                 language.percent(x, 1),
                 language.number(x, 0),
                 language.number(x, 2),
-                language.text("executive.months", number=language.number(x)),
+                language.text("executive.months", number=language.number(x, 1)),
                 language.percent(x, 0),
             ]
             for x in numbers

@@ -248,7 +248,7 @@ def test_value_path_has_survival_above_margin() -> None:
 
 
 def test_cash_flows_marks_the_month_of_payback() -> None:
-    assert "breaks even in month 12" in words(plots.cash_flows(flows(60.0)))
+    assert "breaks even in month 12" in words(plots.cash_flows(flows(60.0))).replace("\n", " ")
     axes = plots.cash_flows(flows(-10.0))
     assert "breaks even" not in words(axes)
     assert "does not break even within the horizon" in plots.alt(axes)

@@ -24,6 +24,7 @@ from cxroi.plots.canvas import (
     canvas,
     described,
     name_beside,
+    on_lines,
     plain,
     records,
     refuse_empty,
@@ -74,11 +75,12 @@ def cash_flows(
         if crossing is not None:
             axes.plot(crossing, 0, "o", color=GREEN, markersize=8, zorder=4)
             axes.annotate(
-                language.text("plots.payback", months=language.number(crossing, 1)),
+                on_lines(language.text("plots.payback", months=language.number(crossing, 1)), 14),
                 (crossing, 0),
-                (6, -16),
+                (6, -5),
                 textcoords="offset points",
                 ha="left",
+                va="top",
                 color=GREEN,
                 fontweight="bold",
                 bbox=PAPER,

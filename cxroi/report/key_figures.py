@@ -113,7 +113,7 @@ def _case_figures(a: Assessment, decision: BusinessCase, language: Language) -> 
         percent = language.percent(roi["median"], 0)
         found.append(_figure("roi", percent, language.text("executive.range", interval=ends), rung, language))
     found.append(_payback_figure(decision, rung, language))
-    found.append(_break_even_figure(decision, rung, language))
+    found.append(_break_even_figure(a, decision, rung, language))
     return found
 
 
@@ -136,7 +136,7 @@ def _months_or(months: float, otherwise: str, language: Language) -> str:
     return language.text("executive.months", number=language.number(months, 1))
 
 
-def _break_even_figure(decision: BusinessCase, rung: str, language: Language) -> KeyFigure:
+def _break_even_figure(a: Assessment, decision: BusinessCase, rung: str, language: Language) -> KeyFigure:
     several = len(decision.case.programmes) > 1
     median = case_measure(decision, break_even_measure(decision))["median"]
     if math.isnan(median):
@@ -153,5 +153,5 @@ def _break_even_figure(decision: BusinessCase, rung: str, language: Language) ->
     joined = "; ".join(each for each in words if each)
     if several:
         return _figure("break_even_multiple", value, joined, rung, language)
-    low, high = (language.number(end) for end in decision.response.score_range)
+    low, high = (language.number(end) for end in a.panel.score_ranges[a.exposure])
     return _figure("break_even", value, joined, rung, language, low=low, high=high)

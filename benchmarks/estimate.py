@@ -28,6 +28,7 @@ INVITED = 0.3  # of the usual share: about 0.8 million answers
 ACTIVE_QUARTERS = 6.5e6  # customer-quarters in which the simulated customers can buy
 BARE = """
 import duckdb, sys
+duckdb.sql("SET enable_progress_bar = false")
 duckdb.sql(f'''CREATE TABLE panel AS SELECT customer_id, year(occurred_at) * 4 + quarter(occurred_at) AS period, count(*) AS orders,
 sum(amount) AS revenue, sum(margin) AS margin FROM read_parquet('{sys.argv[1]}/transactions*.parquet') GROUP BY ALL''')
 """

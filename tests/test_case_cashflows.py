@@ -507,7 +507,8 @@ def test_break_even_stands_beside_what_is_known() -> None:
     )
     assert (row["stated_low"], row["stated_mode"], row["stated_high"]) == (0.5, 2.0, 3.0)
     assert (row["observed_low"], row["observed_high"]) == (0.0, 10.0)
-    assert row["detectable"] == (row["break_even_median"] >= 0.8)
+    assert row["smallest_detectable_gain"] == pytest.approx(0.8 / 0.5)  # half of the customers are reached
+    assert row["detectable"] == (row["break_even_median"] >= 1.6)
     assert math.isnan(frame.loc["bot", "break_even_median"])
     # a gain beyond the answers seen is flagged, and so is one that does not exist
     dear = programme(costs=[{"category": 3, "month": 0, "amount": 10_000_000}])

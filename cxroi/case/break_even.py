@@ -51,10 +51,11 @@ def _row(
     beyond = needed[1] > seen[1] - seen[0] if math.isfinite(seen[0]) and "pv_point" in values else None
     if beyond is False and math.isnan(needed[1]):
         beyond = True
-    detectable = None if smallest is None or math.isnan(needed[1]) else needed[1] >= smallest
+    shown = math.nan if smallest is None or not programme.has_route else smallest / programme.reach
+    detectable = None if math.isnan(shown) or math.isnan(needed[1]) else needed[1] >= shown
     return (
         *(programme.id, response.exposure if programme.has_route else "", *needed, *stated, reaches),
-        *(*point, case.currency, *seen, beyond, math.nan if smallest is None else smallest, detectable),
+        *(*point, case.currency, *seen, beyond, shown, detectable),
     )
 
 

@@ -194,7 +194,7 @@ class BusinessCase:
         Parameters
         ----------
         smallest_detectable_gain : float or None
-            Smallest change of the score, in points, that the survey would show at its number of answers.
+            Smallest change of the mean answer of all customers, in points, that the survey would show at its number of answers.
 
         Returns
         -------
@@ -202,8 +202,9 @@ class BusinessCase:
             ``programme, metric, break_even_low … high`` (points; empty where no gain earns the cost), ``stated_low, stated_mode,
             stated_high`` (points), ``p_gain_reaches_break_even`` (share of draws), ``point_low … high`` (present value after tax of
             one point, the linkage's own range) in ``unit``, ``observed_low, observed_high`` (answers seen), ``beyond_observed`` (the
-            median needs more points than the answers span: nothing in the data speaks of such a gain), ``smallest_detectable_gain``,
-            ``detectable`` (the survey would show the gain at which the median breaks even). Cost plays have no such gain.
+            median needs more points than the answers span: nothing in the data speaks of such a gain), ``smallest_detectable_gain``
+            (among those reached: the argument over the reach, as the others' answers stay what they are), ``detectable`` (the
+            survey would show the gain at which the median breaks even). Cost plays have no such gain.
         """
         return break_even(self.case, self.response, self.forecasts, smallest_detectable_gain=smallest_detectable_gain)
 

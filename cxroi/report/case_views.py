@@ -14,6 +14,8 @@ from cxroi.case.ledger import OVERLAP
 from cxroi.case.red_team import OURS
 from cxroi.case.register import register as stated_register
 from cxroi.language import Language
+from cxroi.panel import Panel
+from cxroi.report.company import smallest_detectable_gain
 
 _RATES = ("per_year", "share", "share_per_quarter")
 _NUMBERS = {"customers": 0, "correlation": 2, "points_per_point": 2}
@@ -87,10 +89,15 @@ def quadrants(decision: BusinessCase | str, language: Language) -> pd.DataFrame 
     return pd.DataFrame(table)
 
 
-def break_even(decision: BusinessCase | str, language: Language, smallest: float = 0.0) -> pd.DataFrame | str:
-    """Gain at which each programme earns its cost: ``programme, needed, stated_gain, chance, seen, detectable``."""
+def break_even(decision: BusinessCase | str, panel: Panel, language: Language) -> pd.DataFrame | str:
+    """Gain at which each programme earns its cost: ``programme, needed, stated_gain, chance, seen, detectable``.
+
+    ``detectable``: whether the mean answer would show that gain at its number of answers, and the smallest that it shows; absent where two
+    quarters with answers are missing.
+    """
     if isinstance(decision, str):
         return decision
+    smallest = smallest_detectable_gain(panel, decision.response.exposure)
     frame = decision.break_even(smallest_detectable_gain=smallest if smallest > 0 else None)
     routed = frame[frame["stated_mode"].notna() & frame["observed_low"].notna()]
     if routed.empty:
@@ -108,7 +115,12 @@ def break_even(decision: BusinessCase | str, language: Language, smallest: float
                 "stated_gain": _points([float(row[f"stated_{end}"]) for end in ("low", "mode", "high")], language),
                 "chance": language.percent(row["p_gain_reaches_break_even"], 0),
                 "seen": language.text("nb.case_even.beyond", seen=seen) if row["beyond_observed"] else seen,
-                "detectable": "" if detectable is pd.NA else language.text("nb.yes" if detectable else "nb.no"),
+                "detectable": ""
+                if detectable is pd.NA
+                else language.text(
+                    f"nb.case_even.{'seen' if detectable else 'unseen'}",
+                    smallest=language.points(row["smallest_detectable_gain"], 2),
+                ),
             }
         )
     table = pd.DataFrame(rows)

@@ -14,7 +14,7 @@ from cxroi.case.checks import COLUMNS as CHECK_COLUMNS
 from cxroi.case.checks import case_checks, observed_half_life_months
 from cxroi.case.costing import capitalised, category_sensitivity
 from cxroi.case.flows import Floats, discount_factors, quarters_of
-from cxroi.case.forecast import Forecast, Scenario, forecasts_of, scenario_of
+from cxroi.case.forecast import TOTAL, Forecast, Scenario, forecasts_of, scenario_of
 from cxroi.case.inputs import Inputs, draw_inputs
 from cxroi.case.ledger import benefit_map, ledger
 from cxroi.case.measures import HIGH, LOW, MEDIAN, Cells, base_cells, net_flows, one_cell, told

@@ -12,6 +12,7 @@ from scipy import special, stats
 from cxroi.case import BusinessCase, business_case
 from cxroi.case.correlation import copula
 from cxroi.case.forecast import forecasts_of
+from cxroi.case.information import Information, value_of_information
 from cxroi.case.inputs import draw_inputs
 from cxroi.case.uncertainty import (
     STRESS_RETENTION,
@@ -156,6 +157,17 @@ def test_tornado_ends_are_the_case_asked_again(decision: BusinessCase) -> None:
     assert set(rows.loc[rows["kind"] == "sensitivity", "input"]) == {"annual_discount_rate", "margin"}
     channels = rows[rows["input"].str.startswith("linkage")]
     assert set(channels["input"]) == {"linkage: retention", "linkage: spend"}
+
+
+def test_a_case_without_its_cost_plays_is_asked_like_any_other(decision: BusinessCase) -> None:
+    bare = decision.through_customers()
+    assert bare is not None
+    pd.testing.assert_frame_equal(tornado(bare), tornado(decision))
+    pd.testing.assert_frame_equal(frame(variance_shares(bare)), frame(variance_shares(decision)))
+    pd.testing.assert_frame_equal(frame(stress_tests(bare)), frame(stress_tests(decision)))
+    found = value_of_information(bare)
+    assert isinstance(found, Information)
+    assert "bot" not in set(found.tidy()["programme"])
 
 
 # ---------------------------------------------------------------- stress

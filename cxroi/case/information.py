@@ -22,7 +22,7 @@ from scipy import interpolate, special
 from cxroi.case.inputs import Inputs
 from cxroi.case.portfolio import Coverage, Portfolio, options_of
 from cxroi.case.ranges import gain_at
-from cxroi.case.uncertainty import TOTAL, PresentValues, owner_of, present_values
+from cxroi.case.uncertainty import TOTAL, PresentValues, named_inputs, owner_of, present_values
 from cxroi.errors import InputError
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def value_of_information(decision: BusinessCase, *, choice: Portfolio | None = N
         return decision.response.reason
     case = decision.case
     found = present_values(case, decision.response, decision.inputs)
-    known = {name: _known(decision, name) for name in decision.inputs.luck}
+    known = {name: _known(decision, name) for name in named_inputs(decision)}
     together = {name: each.means(found.whole[:, None], each.found.whole[:, None]) for name, each in known.items()}
     rows = _rows(TOGETHER, found.whole[:, None], together)
     if len(case.programmes) > 1:

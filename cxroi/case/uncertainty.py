@@ -168,6 +168,12 @@ def owner_of(name: str) -> tuple[str, str]:
     return programme or TOTAL, what
 
 
+def named_inputs(decision: BusinessCase) -> list[str]:
+    """Uncertain inputs of the case; draws may also hold those of programmes that were left out of it."""
+    known = {TOTAL, *(each.id for each in decision.case.programmes)}
+    return [name for name in decision.inputs.luck if owner_of(name)[0] in known]
+
+
 # ------------------------------------------------------------------------------------------------------------- tornado
 
 
@@ -216,7 +222,7 @@ def _linkage_rows(decision: BusinessCase) -> Iterator[TornadoRow]:
 def _input_rows(decision: BusinessCase) -> Iterator[TornadoRow]:
     """Every named input but the linkage, at its ends."""
     case, response = decision.case, decision.response
-    names = [name for name in decision.inputs.luck if name != "linkage"]
+    names = [name for name in named_inputs(decision) if name != "linkage"]
     if not names:
         return
     lucks = np.full((len(names), 1 + 2 * len(names)), 0.5)
@@ -258,7 +264,7 @@ def _sensitivity_rows(decision: BusinessCase) -> Iterator[TornadoRow]:
     step = AMOUNT_STEP
     moved = step * through
     yield TOTAL, "margin", "sensitivity", 1 - step, 1 + step, "ratio", base - moved, base, base + moved
-    if not any(name.startswith("overrun.") for name in decision.inputs.luck):
+    if not any(name.startswith("overrun.") for name in named_inputs(decision)):
         counted = found.has_route if found.has_route.any() else ~found.has_route
         moved = step * float(found.cost[0, counted].sum())
         yield TOTAL, "costs", "sensitivity", 1 - step, 1 + step, "ratio", base + moved, base, base - moved
@@ -287,7 +293,7 @@ def variance_shares(decision: BusinessCase) -> pd.DataFrame | str:
         return decision.response.reason
     case, response = decision.case, decision.response
     ends = np.array([0.01, 0.99])
-    moved = {name: present_values(case, response, Inputs({name: ends}, 2)).whole for name in decision.inputs.luck}
+    moved = {name: present_values(case, response, Inputs({name: ends}, 2)).whole for name in named_inputs(decision)}
     names = [name for name, (low, high) in moved.items() if low != high]
     if not names:
         return "nothing that is uncertain moves the net present value"

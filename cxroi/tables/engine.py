@@ -27,7 +27,7 @@ class Engine:
                 "autoinstall_known_extensions": False,
             }
         )
-        self.connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+        self.connection.execute("SET TimeZone = 'UTC'")
 
     def next_name(self) -> str:
         """Name for the next stored intermediate result."""

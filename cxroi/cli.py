@@ -271,9 +271,7 @@ def _check_case(file: Path) -> None:
     notices = [*case_notices(file), *case.notices]
     _show(["Worth knowing:", *(f"  {notice}" for notice in notices)] if notices else [])
     costs = sum(len(programme.costs) for programme in case.programmes)
-    _show(
-        [f"No faults. Read: {len(case.programmes)} programmes, {costs} lines of costs, {case.horizon_months} months."]
-    )
+    _show([f"No faults. Programmes: {len(case.programmes)}. Lines of costs: {costs}. Months: {case.horizon_months}."])
 
 
 def _listed(title: str, violations: Sequence[Violation]) -> Iterator[str]:

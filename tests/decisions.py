@@ -63,3 +63,21 @@ def a_response(retention: float = 30_000.0, spend: float = 20_000.0, std_error: 
         persistence=rng.beta(80, 20, 400),
         score_range=(0.0, 10.0),
     )
+
+
+def programme(known_as: str, **changes: Any) -> dict[str, Any]:
+    """A programme under its id with a plain gain and two costs, and what is stated otherwise."""
+    return {
+        "id": known_as,
+        "name": f"Programme {known_as}",
+        "evidence": "association",
+        "score_gain": {"low": 0.1, "mode": 0.3, "high": 0.6},
+        "reach": 0.4,
+        "ramp_months": 6,
+        "half_life_months": 24,
+        "costs": [
+            {"category": 2, "month": 0, "amount": 60_000_000},
+            {"category": 1, "month": 1, "until_month": 24, "amount": 1_500_000},
+        ],
+        **changes,
+    }

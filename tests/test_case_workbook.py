@@ -703,7 +703,7 @@ def test_template_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert cli.main(["template", str(again), "--case", str(yaml), "--lang", "vi"]) == 0
     assert read_case(again) == example_case("en")
     assert cli.main(["check", str(again)]) == 0
-    assert "No faults. Read: 2 programmes, 3 lines of costs, 36 months." in capsys.readouterr().out
+    assert "No faults. Programmes: 2. Lines of costs: 3. Months: 36." in capsys.readouterr().out
     assert cli.main(["template", str(tmp_path / "case.txt")]) == 2
     assert cli.main(["template", str(tmp_path / "other.yaml")]) == 2
     assert "add --case FILE" in capsys.readouterr().err

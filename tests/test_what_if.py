@@ -27,6 +27,7 @@ from cxroi.report.html import render_notebook, render_report, what_if_script
 from cxroi.report.model import Report, Section, WhatIfPanel
 from cxroi.report.what_if import base_figures, script_model, script_words, what_if_panel
 from cxroi.value.response import MarginResponse
+from tests.decisions import programme
 
 EN, VI = Language("en", "VND"), Language("vi", "VND")
 SCRIPT = Path(__file__).parent.parent / "cxroi" / "report" / "templates" / "what_if.js"
@@ -50,23 +51,6 @@ def response(*, worth: float = 1.0, quarters: int = 12, more: bool = False) -> M
         through_referrals=channel[2] if more else None,
         through_service=channel[3] if more else None,
     )
-
-
-def programme(name: str, **changes: Any) -> dict[str, Any]:
-    return {
-        "id": name,
-        "name": f"Programme {name}",
-        "evidence": "association",
-        "score_gain": {"low": 0.1, "mode": 0.3, "high": 0.6},
-        "reach": 0.4,
-        "ramp_months": 6,
-        "half_life_months": 24,
-        "costs": [
-            {"category": 2, "month": 0, "amount": 60_000_000},
-            {"category": 1, "month": 1, "until_month": 24, "amount": 1_500_000},
-        ],
-        **changes,
-    }
 
 
 def a_case(*programmes: dict[str, Any], **changes: Any) -> Case:

@@ -24,6 +24,7 @@ from cxroi.report.company import Assessment
 from cxroi.report.workbook import write_workbook
 from cxroi.report.workbook_model import RESULTS
 from cxroi.value.response import MarginResponse
+from tests.decisions import programme
 
 EN, VI = Language("en", "VND"), Language("vi", "VND")
 SHEETS = ("summary", "assumptions", "flows", "point", "costs", "scores", "estimates", "case")
@@ -50,23 +51,6 @@ def response(quarters: int = 12) -> MarginResponse:
         through_referrals=channel[2],
         through_service=channel[3],
     )
-
-
-def programme(known_as: str, **changes: Any) -> dict[str, Any]:
-    return {
-        "id": known_as,
-        "name": f"Programme {known_as}",
-        "evidence": "association",
-        "score_gain": {"low": 0.1, "mode": 0.3, "high": 0.6},
-        "reach": 0.4,
-        "ramp_months": 6,
-        "half_life_months": 24,
-        "costs": [
-            {"category": 2, "month": 0, "amount": 60_000_000},
-            {"category": 1, "month": 1, "until_month": 24, "amount": 1_500_000},
-        ],
-        **changes,
-    }
 
 
 def a_case(*programmes: dict[str, Any], **changes: Any) -> Case:

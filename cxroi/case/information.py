@@ -19,10 +19,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import interpolate, special
 
+from cxroi.case.forecast import TOTAL
 from cxroi.case.inputs import Inputs
 from cxroi.case.portfolio import Coverage, Portfolio, options_of
 from cxroi.case.ranges import gain_at
-from cxroi.case.uncertainty import TOTAL, PresentValues, named_inputs, owner_of, present_values
+from cxroi.case.uncertainty import PresentValues, named_inputs, owner_of, present_values
 from cxroi.errors import InputError
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from scipy.stats import qmc
 from cxroi.case.checks import observed_half_life_months
 from cxroi.case.correlation import copula
 from cxroi.case.flows import (
+    Floats,
     by_quarter,
     costs_of,
     month_weights,
@@ -33,6 +34,7 @@ from cxroi.case.flows import (
     score_path_by_quarter,
     stated_benefits_of,
 )
+from cxroi.case.forecast import TOTAL
 from cxroi.case.inputs import Inputs, channel_values, channels, draw_inputs, point_values, ranked_draws
 from cxroi.case.overlap import lost_to_the_scale
 from cxroi.case.programme import Case, Programme, ScoreGain
@@ -43,10 +45,8 @@ if TYPE_CHECKING:
     from cxroi.case.business_case import BusinessCase
     from cxroi.value.loyalty import ShockSurvival
 
-Floats = NDArray[np.float64]
 Evaluate = Callable[[Floats], Floats]
 
-TOTAL = "total"
 TORNADO = (
     "programme",
     "input",

@@ -30,7 +30,6 @@ FLOOR = 5  # customers below which a group is not shown
 LOW_SHARE = 0.1
 FROM = "from "  # before the label of a period's first quarter
 MONTHS_OF_A_YEAR = 12
-STRONG = ("quasi_experiment", "experiment")
 Check = tuple[str, str, float, str, str]
 
 

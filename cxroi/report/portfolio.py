@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from cxroi.case import BusinessCase, Case
+from cxroi.case.forecast import TOTAL
 from cxroi.case.information import (
     CHOICE,
     Information,
@@ -24,7 +25,7 @@ from cxroi.case.information import (
 )
 from cxroi.case.inputs import draw_inputs
 from cxroi.case.portfolio import Portfolio, choose
-from cxroi.case.uncertainty import TOTAL, stress_tests, variance_shares
+from cxroi.case.uncertainty import stress_tests, variance_shares
 from cxroi.language import Language
 from cxroi.panel import Panel
 from cxroi.report import results, show

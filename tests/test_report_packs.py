@@ -22,14 +22,15 @@ import yaml
 from fontTools.ttLib import TTFont
 from pptx import Presentation
 
-from cxroi.case import BusinessCase
+from cxroi.case import BusinessCase, Cost, ScoreGain
+from cxroi.case.flows import score_path_by_month
 from cxroi.case.parts import benefit_parts
 from cxroi.errors import InputError
 from cxroi.language import EVIDENCE, Code, Language, catalogue
 from cxroi.panel import window
 from cxroi.report import case_views, first_screen, next_check, pack_money
 from cxroi.report import documents as documents_room
-from cxroi.report.company import Assessment, assess
+from cxroi.report.company import Assessment, assess, smallest_detectable_gain
 from cxroi.report.documents import Documents, formats_of, rendered
 from cxroi.report.executive import executive_report
 from cxroi.report.html import render_report
@@ -281,11 +282,40 @@ def test_the_pilot_is_told_with_what_it_showed_of_money(
 
 def test_a_gain_too_small_to_be_seen_by_then_is_no_gate(assessment: Assessment) -> None:
     english = Language("en", "VND")
-    case = decided(assessment).case
+    case = decided(assessment).case.model_copy(update={"start": dt.date(2025, 10, 1)})
+    (own,) = case.programmes
     assert "Too early to judge" in next_check.score_row(assessment, english)[2]
-    early = case.model_copy(update={"start": dt.date(2025, 10, 1)})
-    assert "planned for that day" in next_check.score_row(replace(assessment, case=early), english)[2]
-    assert "Too early" not in next_check.score_row(replace(assessment, case=early), english)[2]
+    in_force = score_path_by_month(case, own)[14]  # fifteen months until the end of 2026
+    # the survey's mean moves by the gain times the reach
+    seen = smallest_detectable_gain(assessment.panel, "nps") / own.reach
+    for times in (0.99, 1.01):
+        gain = ScoreGain(low=0.0, mode=times * seen / in_force, high=9.0)
+        stated = case.model_copy(update={"programmes": (own.model_copy(update={"score_gain": gain}),)})
+        words = next_check.score_row(replace(assessment, case=stated), english)[2]
+        assert words.startswith("Too early to judge") == (times < 1)
+        assert "planned for that day" in words
+    later = case.model_copy(update={"programmes": (own.model_copy(update={"start_month": 15}),)})
+    assert next_check.score_row(replace(assessment, case=later), english)[2] == english.text(
+        "documents.check.not_begun"
+    )
+
+
+def test_stated_amounts_are_told_in_the_money_of_the_case(assessment: Assessment) -> None:
+    english = Language("en", "VND")
+    case = decided(assessment).case
+    (own,) = case.programmes
+    dollars = Cost(category="data_tools", month=0, amount=1_000.0, currency="USD", beneficiary="employees")
+    stated = case.model_copy(
+        update={
+            "exchange_rates": {"USD": 25_000.0},
+            "programmes": (own.model_copy(update={"costs": (dollars, dollars.model_copy(update={"month": 4}))}),),
+        }
+    )
+    paid = next_check.spend_row(replace(assessment, case=stated), english)[2]  # the second falls after the day
+    assert english.money(25_000_000, compact=True) in paid
+    people, staff = pack_money.people_figures(stated, english)
+    assert people.value == english.money(0, compact=True)
+    assert staff.value == english.money(50_000_000, compact=True)
 
 
 def test_robustness_is_told_by_what_is_recorded(assessment: Assessment) -> None:

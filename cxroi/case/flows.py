@@ -90,14 +90,19 @@ def score_path(months: int, *, ramp_months: float, half_life_months: float) -> F
     return np.asarray((_logistic(np.minimum(time / ramp_months, 1.0)) - start) / (end - start) * fading)
 
 
-def score_path_by_quarter(case: Case, programme: Programme) -> Floats:
-    """Share of a programme's full gain in force in each quarter: the mean of its months, shape (quarters,)."""
+def score_path_by_month(case: Case, programme: Programme) -> Floats:
+    """Share of a programme's full gain in force in each month of the quarters that the horizon touches, shape (3 × quarters,)."""
     months = MONTHS_OF_A_QUARTER * quarters_of(case)
     half_life = math.inf if programme.half_life_months == "never" else programme.half_life_months
     path = np.zeros(months)
     begun = min(programme.start_month, months)
     path[begun:] = score_path(months - begun, ramp_months=programme.ramp_months, half_life_months=half_life)
-    return np.asarray(path.reshape(-1, MONTHS_OF_A_QUARTER).mean(axis=1))
+    return path
+
+
+def score_path_by_quarter(case: Case, programme: Programme) -> Floats:
+    """Share of a programme's full gain in force in each quarter: the mean of its months, shape (quarters,)."""
+    return np.asarray(score_path_by_month(case, programme).reshape(-1, MONTHS_OF_A_QUARTER).mean(axis=1))
 
 
 def quarters_of(case: Case) -> int:

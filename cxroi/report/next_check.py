@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from cxroi import periods
 from cxroi.case import Case, Programme
-from cxroi.case.flows import score_path
+from cxroi.case.flows import planned, score_path_by_month
 from cxroi.language import Language
 from cxroi.panel import window
 from cxroi.report.company import Assessment, smallest_detectable_gain
@@ -57,23 +57,24 @@ def score_row(a: Assessment, language: Language) -> Row:
     metric = a.exposure.upper()
     if not isinstance(a.case, Case):
         return who, language.text("documents.check.score", metric=metric), _detectable(a, language)
-    planned = [_planned_gain(a.case, each, check_day(a)) for each in a.case.programmes]
-    if all(gain == 0 for gain in planned):
+    gains = [_planned_gain(a.case, each, check_day(a)) for each in a.case.programmes]
+    if all(gain == 0 for gain in gains):
         return (
             who,
             language.text("documents.check.score_reached", metric=metric),
             language.text("documents.check.not_begun"),
         )
-    least = smallest_detectable_gain(a.panel, a.exposure)
-    if max(planned) < least:  # false where it is not known
+    # a change of the mean over all customers shows a gain among those reached only once it is so much larger
+    least = smallest_detectable_gain(a.panel, a.exposure) / max(each.reach for each in a.case.programmes)
+    if max(gains) < least:  # false where it is not known
         early = language.text(
             "documents.check.too_early",
-            gain=", ".join(language.points(gain, 2) for gain in planned),
+            gain=", ".join(language.points(gain, 2) for gain in gains),
             points=language.points(least, 2),
         )
         return who, language.text("documents.check.score_reached", metric=metric), early
-    words = language.text("documents.check.planned_gain", gain=", ".join(language.points(gain, 2) for gain in planned))
-    judged = language.text("documents.check.joined", first=words, second=_detectable(a, language))
+    words = language.text("documents.check.planned_gain", gain=", ".join(language.points(gain, 2) for gain in gains))
+    judged = language.text("documents.check.joined", first=words, second=_detected(least, language))
     return who, language.text("documents.check.score_reached", metric=metric), judged
 
 
@@ -82,12 +83,9 @@ def spend_row(a: Assessment, language: Language) -> Row:
     who = language.text("documents.role.cfo")
     if not isinstance(a.case, Case):
         return who, language.text("documents.check.case"), language.text("documents.check.stated_case")
-    until = _months(a.case, check_day(a))
-    paid = sum(
-        cost.amount * len([month for month in cost.months if month <= until])
-        for programme in a.case.programmes
-        for cost in programme.costs
-    )
+    until = max(_months(a.case, check_day(a)), -1)  # month 0 is paid at the start
+    costs = [cost for programme in a.case.programmes for cost in programme.costs]
+    paid = float(sum(planned(a.case, cost)[: until + 1].sum() for cost in costs))
     return (
         who,
         language.text("documents.check.spend"),
@@ -110,7 +108,10 @@ def _owner(a: Assessment, language: Language) -> str:
 
 
 def _detectable(a: Assessment, language: Language) -> str:
-    least = smallest_detectable_gain(a.panel, a.exposure)
+    return _detected(smallest_detectable_gain(a.panel, a.exposure), language)
+
+
+def _detected(least: float, language: Language) -> str:
     if math.isnan(least):
         return language.text("documents.check.any_answers")
     return language.text("documents.check.beyond_chance", points=language.points(least, 2))
@@ -127,6 +128,4 @@ def _planned_gain(case: Case, programme: Programme, day: dt.date) -> float:
     months = min(_months(case, day), case.horizon_months)
     if months < 1:
         return 0.0
-    half_life = math.inf if programme.half_life_months == "never" else programme.half_life_months
-    path = score_path(months, ramp_months=programme.ramp_months, half_life_months=half_life)
-    return float(path[-1] * programme.gain.mode)
+    return float(score_path_by_month(case, programme)[months - 1] * programme.gain.mode)

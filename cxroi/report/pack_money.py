@@ -8,6 +8,7 @@ import narwhals as nw
 import pandas as pd
 
 from cxroi.case import BusinessCase, Case
+from cxroi.case.flows import planned
 from cxroi.case.measures import quantiles
 from cxroi.case.quadrants import customers_verdict
 from cxroi.language import Language
@@ -105,9 +106,10 @@ def tax_words(case: Case, language: Language) -> str:
 def people_figures(case: Case, language: Language) -> list[KeyFigure]:
     """What the case states for people, training and culture, and what share of all costs that is."""
     costs = [cost for programme in case.programmes for cost in programme.costs]
-    whole = sum(cost.amount * len(cost.months) for cost in costs)
-    own = sum(cost.amount * len(cost.months) for cost in costs if cost.category in PEOPLE)
-    staff = sum(cost.amount * len(cost.months) for cost in costs if cost.beneficiary == "employees")
+    amounts = [float(planned(case, cost).sum()) for cost in costs]
+    whole = math.fsum(amounts)
+    own = math.fsum(amount for cost, amount in zip(costs, amounts, strict=True) if cost.category in PEOPLE)
+    staff = math.fsum(amount for cost, amount in zip(costs, amounts, strict=True) if cost.beneficiary == "employees")
     stated, evidence = language.text("documents.stated_amount"), capital(language.text("executive.kind.assumption"))
     found = []
     figures = [("people", own), ("employees", staff)] if staff != own else [("people", own)]

@@ -23,6 +23,7 @@ from cxroi.report.html import render_report
 from cxroi.report.model import Column, Figure, KeyFigure, Link, Report, Section, Sentence, Table
 from cxroi.report.record import RunRecord, read_run, write_table
 from cxroi.report.wording import capital, chance_words, score_size, score_words
+from cxroi.spreadsheet import neutral_table
 from cxroi.value.outlook import record, scored
 
 PAGE, TABLE, RECORD = "index.html", "compare.csv", "forecast_record.csv"
@@ -37,7 +38,6 @@ LEADING = (
 )
 """Subject and figure of what the picture and the first screen show."""
 Row = Mapping[Any, Any]
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def compare(first: str | Path, second: str | Path, *, out: str | Path | None = None, lang: Code = "en") -> Path:
@@ -204,16 +204,8 @@ def _place(out: Path, runs: Mapping[Path, RunRecord]) -> Path:
 
 def _harmless(table: pd.DataFrame) -> pd.DataFrame:
     """The table with no text that a spreadsheet would take for a formula."""
-
-    def tame(x: Any) -> Any:
-        return f"'{x}" if isinstance(x, str) and x.startswith(_FORMULA) else x
-
-    texts = [
-        name
-        for name in table.columns
-        if name in ("source", "subject", "figure", "unit", "causes") or "evidence" in name
-    ]
-    return table.assign(**{name: table[name].map(tame) for name in texts})
+    told = ("source", "subject", "figure", "unit", "causes")
+    return neutral_table(table, [name for name in table.columns if name in told or "evidence" in name])
 
 
 # ---------------------------------------------------------------------------------------------------- words

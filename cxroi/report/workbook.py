@@ -29,12 +29,12 @@ from cxroi.report.workbook_model import (
     Pages,
     charts,
     counts_out,
-    neutral,
     result_column,
     shown,
     style_of,
     write_model,
 )
+from cxroi.spreadsheet import neutral
 
 CREATED = dt.datetime(2000, 1, 1)
 """The same for every workbook, so that the same figures give the same bytes."""

@@ -21,6 +21,7 @@ from xlsxwriter.worksheet import Worksheet
 from cxroi.case.terms import CATEGORIES
 from cxroi.case.what_if import WhatIf, WhatIfResult, Workings, what_if, workings
 from cxroi.language import SCALES, Language
+from cxroi.spreadsheet import neutral
 
 COUNTED_OUT = 6
 """Programmes up to which a sheet counts out which customers are reached by which of them."""
@@ -534,15 +535,6 @@ def shown(pages: Pages, name: str, value: float) -> Value:
     if math.isfinite(value):
         return value
     return pages.language.text("executive.no_payback" if name.endswith("months") else "executive.none")
-
-
-def neutral(text: str) -> str:
-    """Text that no spreadsheet program takes for a formula, also not after it was saved as CSV.
-
-    >>> neutral("=1+1"), neutral("words")
-    ("'=1+1", 'words')
-    """
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text
 
 
 def _quoted(words: str) -> str:

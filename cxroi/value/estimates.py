@@ -13,6 +13,7 @@ import pandas as pd
 from cxroi.evidence.findings import ROW_COLUMNS, Findings, gather
 from cxroi.linkage import EVERY_OUTCOME, METHODS, Linkage, headline_method, standard_linkages, unit
 from cxroi.panel import Panel
+from cxroi.spreadsheet import neutral_table
 from cxroi.value.lifetime import CustomerValue, value_from_linkages
 
 COLUMNS = (*ROW_COLUMNS, "headline")
@@ -98,7 +99,8 @@ class Estimates:
 def write_estimates(table: pd.DataFrame, path: str) -> None:
     """Write rows of estimates as ``estimates.csv``."""
     said = table["headline"].map({True: "true", False: "false"})
-    table.assign(headline=said).to_csv(path, index=False, lineterminator="\n")
+    told = [name for name in ("method", "segment") if name in table]
+    neutral_table(table.assign(headline=said), told).to_csv(path, index=False, lineterminator="\n")
 
 
 def estimates_table(panel: Panel, *, seed: int = 20, draws: int = DRAWS) -> pd.DataFrame:

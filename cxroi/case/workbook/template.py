@@ -30,6 +30,7 @@ from cxroi.case.workbook.layout import (
 from cxroi.case.workbook.lines import Values, lines_of
 from cxroi.case.workbook.written import Written, written_line
 from cxroi.language import Code, Language
+from cxroi.spreadsheet import FORMULA_SIGNS
 
 if TYPE_CHECKING:
     from xlsxwriter import Workbook
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 CREATED = dt.datetime(2026, 1, 1)
 BLUE, PALE, INPUT, MISSING, GREY, LINE = "#0072B2", "#E6F1F8", "#FFF9DB", "#FBD3B4", "#6B6B6B", "#BFBFBF"
 MOST_MESSAGE, MOST_TITLE = 255, 32  # characters of Excel's input messages
-FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 LAST_CHECKED_ROW = 500
 LARGEST = 1e15
 TOP = 4

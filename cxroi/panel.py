@@ -11,6 +11,7 @@ Words: a row of period *t* holds the mean answer given in *t*, controls known at
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
@@ -74,6 +75,7 @@ NOT_OVER = "outcome period not over yet"
 BASE_CUSTOMERS = 250_000  # above, the base is a systematic sample of about this many
 PILOT_CUSTOMERS = 100_000  # above, the same of customers in a pilot
 NO_EARLIER_ORDER, NEVER = dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1)
+ONE_AT_A_TIME = threading.RLock()
 MONEY_DIGITS = 4  # sums of money are rounded so that the order of summation cannot show
 
 
@@ -174,9 +176,11 @@ class Panel:
         return self.once(f"answered {exposure}", find)
 
     def once(self, name: str, find: Callable[[], T]) -> T:
-        """What ``find`` gives, computed once for this panel under the name."""
+        """What ``find`` gives, computed once for this panel under the name, whatever threads ask."""
         if name not in self._known:
-            self._known[name] = find()
+            with ONE_AT_A_TIME:
+                if name not in self._known:
+                    self._known[name] = find()
         found: T = self._known[name]
         return found
 

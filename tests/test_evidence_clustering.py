@@ -77,7 +77,7 @@ def test_two_way_against_statsmodels(seed: int) -> None:
 def test_two_way_has_no_negative_variance() -> None:
     columns, outcome, _, _ = _crossed(4)
     by_row = _clustered(columns, outcome, np.arange(len(outcome)))
-    small = replace(by_row, covariance=by_row.covariance * 0.1)
+    small = replace(by_row, factors=tuple((left, right * 0.1**0.5) for left, right in by_row.factors))
     assert np.linalg.eigvalsh(two_way(small, small, by_row)).min() >= -1e-18
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 
 from cxroi.linkage.design import BEND, Design, adjusted_terms, build_design, prepare
 from cxroi.linkage.fit import Fit, Floats, Ints, response_to_design, with_nuisance
@@ -54,22 +53,22 @@ class Calibrated:
         return float(self.predicted[0].mean())
 
     @cached_property
-    def moved(self) -> tuple[pd.DataFrame, ...]:
-        """The answered rows with each parameter of satisfaction moved by a small step."""
+    def moved(self) -> tuple[dict[str, Floats], ...]:
+        """The columns of the answered rows that follow from satisfaction, with each of its parameters moved by a small step."""
         moved = (self.satisfaction.moved(position, STEP) for position in range(len(PARAMETERS)))
-        return tuple(self._rows(expect(satisfaction, self.grid.answers)) for satisfaction in moved)
+        return tuple(self._columns(expect(satisfaction, self.grid.answers)) for satisfaction in moved)
 
     def at(self, satisfaction: Satisfaction) -> Panel:
         """The panel under other parameters of satisfaction."""
         expected = expect(satisfaction, self.grid.answers)
         active = self.panel.active
         columns = expectation_columns(active, expected, self.grid.active, self.predicted[1] - self.centre)
-        return replace(self.panel, rows=self._rows(expected), active=active.assign(**columns))
+        rows = self.panel.rows.assign(**self._columns(expected))
+        return replace(self.panel, rows=rows, active=active.assign(**columns))
 
-    def _rows(self, expected: Expected) -> pd.DataFrame:
-        rows = self.panel.rows
-        columns = expectation_columns(rows, expected, self.grid.rows, self.predicted[0] - self.centre)
-        return rows.assign(**columns, **{self.satisfaction.exposure: self.centre + columns["satisfaction"]})
+    def _columns(self, expected: Expected) -> dict[str, Floats]:
+        columns = expectation_columns(self.panel.rows, expected, self.grid.rows, self.predicted[0] - self.centre)
+        return {**columns, self.satisfaction.exposure: self.centre + columns["satisfaction"]}
 
 
 def calibrated(panel: Panel, exposure: str) -> Calibrated | str:
@@ -148,8 +147,8 @@ def add_satisfaction_error(found: Calibrated, design: Design, fitted: Fit, outco
     used : array, shape (n,)
     """
     changes = []
-    for rows in found.moved:
-        moved = design.of_satisfaction(rows)
+    for columns in found.moved:
+        moved = design.of_satisfaction(found.panel.rows, columns)
         derivatives = {column: (values - design.matrix[:, column])[used] / STEP for column, values in moved.items()}
         changes.append({column: values for column, values in derivatives.items() if values.any()})
     picked = None if len(used) == len(design.matrix) else used

@@ -14,7 +14,14 @@ from scipy import sparse
 
 from cxroi import periods as calendar
 from cxroi.linkage.fit import Floats, Ints, independent_columns
-from cxroi.linkage.history import NET_COLUMNS, NetHistory, learn_history, net_columns, satisfaction_correlations
+from cxroi.linkage.history import (
+    NET_COLUMNS,
+    SOURCES,
+    NetHistory,
+    learn_history,
+    net_columns,
+    satisfaction_correlations,
+)
 from cxroi.linkage.satisfaction import COLUMNS
 from cxroi.panel import Panel
 
@@ -198,11 +205,11 @@ class Design:
         edges = np.arange(0, 2 * len(rows) + 1, 2)
         return sparse.csr_array((steps.ravel(), columns, edges), shape=(len(rows), len(self.columns)))
 
-    def of_satisfaction(self, rows: pd.DataFrame) -> dict[int, Floats]:
+    def of_satisfaction(self, rows: pd.DataFrame, columns: dict[str, Floats]) -> dict[int, Floats]:
         """Columns that follow from expected satisfaction, for other expectations of the same rows: position to values."""
-        values: dict[str, Floats] = {name: rows[name].to_numpy(dtype=float) for name in (self.exposure, *COLUMNS)}
+        values = {name: columns[name] for name in (self.exposure, *COLUMNS)}
         if self.preparation.net is not None:
-            values |= net_columns(rows, self.preparation.net)
+            values |= net_columns(rows[list(SOURCES)].assign(**values), self.preparation.net)
         if self.preparation.bends is not None:
             values[BEND] = (values[self.exposure] - self.preparation.bends[1]) ** 2 + values["satisfaction_spread"]
         return {self.columns.index(name): value for name, value in values.items() if name in self.columns}

@@ -12,11 +12,12 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, sparse, special
+from scipy import linalg, special
 
 Family = Literal["gaussian", "logit", "poisson"]
 Floats = NDArray[np.float64]
@@ -29,6 +30,8 @@ LARGEST_COUNT = 1_000_000
 TOLERANCE = 1e-9  # of the squared Newton step in the metric of the information: a 30,000th of a standard error
 LARGEST_PREDICTOR = 700.0  # exp() of more overflows a float
 WORKERS = min(os.cpu_count() or 1, 4)
+CLUSTERS_AT_ONCE = 8_192
+FEWEST_PARTS = 64  # below, handing them to threads costs more than it saves
 T = TypeVar("T")
 Part = TypeVar("Part")
 
@@ -47,42 +50,24 @@ class ClusterScores:
     starts: Ints
 
     def __matmul__(self, right: Floats) -> Floats:
-        """Product with a matrix, shape (G, m)."""
+        """Product with a vector or matrix, shape (G,) or (G, m)."""
         predicted = self.design @ right
         if self.rows is not None:
             predicted = predicted[self.rows]
-        return np.asarray(self._sums() @ predicted)
+        predicted *= self.residual if predicted.ndim == 1 else self.residual[:, None]
+        if len(self.starts) == len(self.residual):
+            return np.asarray(predicted)
+        return np.asarray(np.add.reduceat(predicted, self.starts, axis=0))
 
-    def against(self, of_clusters: Floats) -> Floats:
-        """Transposed product with a matrix of shape (G, q): (k, q)."""
-        by_row = self._sums().T @ of_clusters
-        if self.rows is not None:
-            spread = np.zeros((len(self.design), by_row.shape[1]))
-            spread[self.rows] = by_row
-            by_row = spread
-        return np.asarray(self.design.T @ by_row)
-
-    def cross_product(self) -> Floats:
-        """Σ over clusters of the outer product of their sums, shape (k, k), in blocks that stay in the processor's cache."""
-        ends = np.append(self.starts[1:], len(self.residual))
-        edges = np.unique(np.searchsorted(ends, np.arange(BLOCK_ROWS, len(self.residual), BLOCK_ROWS)))
-        edges = np.unique(np.r_[0, edges, len(ends)])
-
-        def of_block(place: int) -> Floats:
-            own = slice(edges[place], edges[place + 1])
-            first, last = int(self.starts[own][0]), int(ends[own][-1])
-            scores = picked(self.design, self.rows, slice(first, last)) * self.residual[first:last, None]
-            if last - first > own.stop - own.start:
-                scores = np.add.reduceat(np.ascontiguousarray(scores), self.starts[own] - first, axis=0)
-            return scores.T @ scores
-
-        return np.asarray(sum(_in_parallel(of_block, range(len(edges) - 1))))
-
-    def _sums(self) -> sparse.csr_array:
-        """Matrix that sums residual × row over each cluster, shape (G, n)."""
-        ends = np.append(self.starts, len(self.residual))
-        shape = (len(self.starts), len(self.residual))
-        return sparse.csr_array((self.residual, np.arange(len(self.residual)), ends), shape=shape)
+    def of_clusters(self, some: slice) -> Floats:
+        """The rows of some consecutive clusters, shape (g, k)."""
+        starts = self.starts[some]
+        first = int(starts[0])
+        last = int(self.starts[some.stop]) if some.stop < len(self.starts) else len(self.residual)
+        scores = picked(self.design, self.rows, slice(first, last)) * self.residual[first:last, None]
+        if last - first == len(starts):
+            return scores
+        return np.asarray(np.add.reduceat(np.ascontiguousarray(scores), starts - first, axis=0))
 
 
 @dataclass(frozen=True)
@@ -92,10 +77,9 @@ class Fit:
     Attributes
     ----------
     coefficients : array, shape (k,)
-    covariance : array, shape (k, k)
-        Clustered sandwich with the factor G/(G-1)·(N-1)/(N-k).
     factors : tuple of pairs
-        Matrices of shapes (G, q) and (q, k) whose products sum to ``influence``.
+        Matrices of shapes (G, q) and (q, k) whose products sum to ``influence``, the contribution of each cluster to the
+        coefficients, with the factor G/(G-1)·(N-1)/(N-k) in it.
     clusters : array, shape (G,)
         Code of each cluster, in the order of ``influence``.
     dispersion : float
@@ -107,7 +91,6 @@ class Fit:
 
     family: Family
     coefficients: Floats
-    covariance: Floats
     factors: tuple[tuple[ClusterScores | Floats, Floats], ...]
     clusters: Ints
     n_obs: int
@@ -117,6 +100,11 @@ class Fit:
     log_likelihood: float
     largest_predictor: float
 
+    @cached_property
+    def covariance(self) -> Floats:
+        """Clustered sandwich, shape (k, k)."""
+        return joint_covariance([self])
+
     @property
     def std_errors(self) -> Floats:
         """Clustered standard errors, shape (k,)."""
@@ -125,7 +113,15 @@ class Fit:
     @property
     def influence(self) -> Floats:
         """Contribution of each cluster to the coefficients, shape (G, k); ``influence.T @ influence`` is the covariance."""
-        return self.contributions(np.eye(len(self.coefficients)))
+        return self.influence_of(slice(0, len(self.clusters)))
+
+    def influence_of(self, some: slice) -> Floats:
+        """That of some consecutive clusters, shape (g, k)."""
+        parts = (
+            (left.of_clusters(some) if isinstance(left, ClusterScores) else left[some], right)
+            for left, right in self.factors
+        )
+        return np.asarray(sum(left @ right for left, right in parts))
 
     def contributions(self, of: Floats) -> Floats:
         """What each cluster contributes to linear functions of the coefficients: ``influence @ of``, shape (G,) or (G, m)."""
@@ -209,13 +205,10 @@ def fit(
     groups = len(starts)
     factor = groups / max(groups - 1, 1) * (n - 1) / max(n - k, 1)
     scores = ClusterScores(design, rows, sums.residual, starts)
-    inverse = _solve(sums.information, np.eye(k)) * np.sqrt(factor)
-    covariance = inverse.T @ scores.cross_product() @ inverse
     return Fit(
         family=family,
         coefficients=top.coefficients,
-        covariance=(covariance + covariance.T) / 2,
-        factors=((scores, inverse),),
+        factors=((scores, _solve(sums.information, np.eye(k)) * np.sqrt(factor)),),
         clusters=clusters[starts],
         n_obs=n,
         converged=bool(top.converged and np.all(np.isfinite(top.coefficients))),
@@ -322,19 +315,25 @@ def joint_covariance(fits: Sequence[Fit]) -> Floats:
     Clusters are matched by their code, so equations fitted on different rows of the same customers are correlated as
     they should be.
     """
-    influences = [one.influence for one in fits]
-    blocks = [[np.empty(0)] * len(fits) for _ in fits]
-    for i, first in enumerate(fits):
-        for j, second in enumerate(fits):
-            if j < i:
-                blocks[i][j] = blocks[j][i].T
-                continue
-            if i == j:
-                blocks[i][j] = first.covariance
-                continue
-            mine, theirs = _shared(first.clusters, second.clusters)
-            blocks[i][j] = influences[i][mine].T @ influences[j][theirs]
-    return np.block(blocks)
+    edges = np.cumsum([0, *(len(one.coefficients) for one in fits)])
+    largest = max((one.clusters for one in fits), key=len)
+    cuts = largest[CLUSTERS_AT_ONCE::CLUSTERS_AT_ONCE]
+    ends = [np.r_[0, np.searchsorted(one.clusters, cuts), len(one.clusters)] for one in fits]
+
+    def of_block(block: int) -> Floats:
+        places = [slice(int(end[block]), int(end[block + 1])) for end in ends]
+        if len(fits) == 1:
+            stacked = fits[0].influence_of(places[0])
+        else:
+            codes = np.unique(np.concatenate([one.clusters[own] for one, own in zip(fits, places, strict=True)]))
+            stacked = np.zeros((len(codes), int(edges[-1])))
+            for number, (one, own) in enumerate(zip(fits, places, strict=True)):
+                if own.stop > own.start:
+                    mine = np.searchsorted(codes, one.clusters[own])
+                    stacked[mine, edges[number] : edges[number + 1]] = one.influence_of(own)
+        return np.asarray(stacked.T @ stacked)
+
+    return np.asarray(sum(_in_parallel(of_block, range(len(cuts) + 1))))
 
 
 def joint_variance(fits: Sequence[Fit], gradient: Floats) -> float:
@@ -364,13 +363,7 @@ def with_nuisance(fitted: Fit, slopes: Floats, nuisance: Floats, clusters: Ints)
     added = np.zeros((len(fitted.clusters), nuisance.shape[1]))
     mine, theirs = _shared(fitted.clusters, clusters)
     added[mine] = nuisance[theirs]
-    together = sum(
-        right.T @ (left.against(added) if isinstance(left, ClusterScores) else left.T @ added)
-        for left, right in fitted.factors
-    )
-    crossed = together @ slopes.T
-    covariance = fitted.covariance + crossed + crossed.T + slopes @ (added.T @ added) @ slopes.T
-    return replace(fitted, factors=(*fitted.factors, (added, slopes.T)), covariance=covariance)
+    return replace(fitted, factors=(*fitted.factors, (added, slopes.T)))
 
 
 def _shared(first: Ints, second: Ints) -> tuple[Ints, Ints]:
@@ -526,7 +519,7 @@ def _pass(known: _Known, coefficients: Floats, *, informed: bool = True) -> _Sum
 
 def _in_parallel(work: Callable[[Part], T], parts: Sequence[Part]) -> Iterable[T]:
     """Results of each part in order; numpy leaves Python's lock while it computes, so threads suffice."""
-    if len(parts) < 2 * WORKERS:
+    if len(parts) < FEWEST_PARTS:
         return map(work, parts)
     with ThreadPoolExecutor(WORKERS) as workers:
         return list(workers.map(work, parts))

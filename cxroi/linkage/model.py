@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +19,7 @@ from cxroi.linkage.calibrated import Calibrated, add_satisfaction_error, calibra
 from cxroi.linkage.design import BEND, OBSERVED, Design, adjusted_terms, build_design, prepare
 from cxroi.linkage.effects import Effect, Slopes, average_effect, average_product_effect, level_shift
 from cxroi.linkage.fit import (
+    WORKERS,
     Family,
     Fit,
     Floats,
@@ -493,7 +495,7 @@ def fit_outcome(
     usable = rows[outcome].notna() & (_stayed(rows) if outcome != "retained" else True)
     used = np.flatnonzero(usable.to_numpy())
     if outcome in FURTHER_OUTCOMES:
-        used = used[_in_levels_with_any(rows.iloc[used], outcome, design.right_hand_side)]
+        used = used[_in_levels_with_any(rows, used, outcome, design.right_hand_side)]
     silent_rows = int(usable.sum()) - len(used)
     target = rows[outcome].to_numpy(dtype=float)[used]
     clusters = rows["customer"].to_numpy()[used]
@@ -550,7 +552,7 @@ def not_estimable(panel: Panel, outcome: str, exposure: str) -> str:
             return "no retention rule: give left_on or retention: {rule: repurchase, window_days: …} in dataset.yaml"
         return f"the data have no {outcome} after the answers"
     if outcome != "retained":
-        rows = rows[_stayed(rows)]
+        rows = rows.loc[_stayed(rows), ["customer", outcome, *([exposure] if exposure else [])]]
         values = rows[outcome]
     customers = rows.loc[values.notna(), "customer"].nunique()
     if customers < FEWEST_CUSTOMERS:
@@ -594,11 +596,13 @@ def standard_linkages(
     for outcome in ("margin", *FURTHER_OUTCOMES):
         if not reasons[outcome] and rows["retained"].notna().any() and reasons["retained"]:
             reasons[outcome] = f"retention cannot be estimated, and {outcome} counts those who left as 0"
-    found: dict[tuple[str, str], Linkage | str] = {}
-    for method in methods:
-        for outcome, linkage in _standard(panel, exposure, method, reasons).items():
-            found[outcome, method] = linkage
-    return found
+    with ThreadPoolExecutor(WORKERS) as workers:
+        by_method = list(workers.map(lambda method: _standard(panel, exposure, method, reasons), methods))
+    return {
+        (outcome, method): linkage
+        for method, found in zip(methods, by_method, strict=True)
+        for outcome, linkage in found.items()
+    }
 
 
 def _standard(panel: Panel, exposure: str, method: str, reasons: dict[str, str]) -> dict[str, Linkage | str]:
@@ -846,23 +850,26 @@ def _stayed(rows: pd.DataFrame) -> pd.Series:
     return retained == 1 if retained.notna().any() else pd.Series(True, index=rows.index)
 
 
-def _in_levels_with_any(rows: pd.DataFrame, outcome: str, right_hand_side: str) -> NDArray[np.bool_]:
-    """Rows outside of levels (of a category, or periods) in which nobody has any of the outcome, shape (rows,).
+def _in_levels_with_any(rows: pd.DataFrame, used: Ints, outcome: str, right_hand_side: str) -> NDArray[np.bool_]:
+    """Which of the used rows lie outside of levels (of a category, or periods) in which nobody has any of the outcome, shape (used,).
 
     There the fitted count is 0 whatever the score: such rows say nothing of it, and their coefficient would run to minus infinity.
     *Source*: Santos Silva & Tenreyro (2010), Economics Letters 107:310.
     """
-    has_any = rows[outcome].to_numpy() > 0
+    has_any = rows[outcome].to_numpy()[used] > 0
     named = {str(name) for name in formulaic.Formula(right_hand_side).required_variables}
     categories = [name for name in sorted(named & set(rows.columns)) if rows[name].dtype.kind not in "fiub"]
-    levels = [rows[name].to_numpy() for name in (*categories, *(["period"] if "period_label" in named else []))]
-    kept = np.ones(len(rows), dtype=bool)
+    names = [*categories, *(["period"] if "period_label" in named else [])]
+    levels = [pd.factorize(rows[name])[0][used] for name in names]
+    kept = np.ones(len(used), dtype=bool)
     while True:
         before = int(kept.sum())
-        for each in levels:
-            kept &= np.isin(each, pd.unique(each[kept & has_any]))
+        for level in levels:  # a gap is -1, the last place
+            with_any = np.zeros(int(level.max(initial=-1)) + 2, dtype=bool)
+            with_any[level[kept & has_any]] = True
+            kept &= with_any[level]
         if kept.sum() in (before, 0):
-            return kept if kept.any() else np.ones(len(rows), dtype=bool)
+            return kept if kept.any() else np.ones(len(used), dtype=bool)
 
 
 def _answered(panel: Panel, exposure: str) -> pd.DataFrame:

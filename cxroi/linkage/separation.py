@@ -108,7 +108,6 @@ def firth(design: Floats, outcome: Floats, clusters: Ints, *, tolerance: float =
     return Fit(
         family="logit",
         coefficients=coefficients,
-        covariance=covariance,
         factors=((np.eye(k), root),),
         clusters=np.arange(-k, 0),
         n_obs=n,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -114,18 +115,20 @@ def estimates_table(panel: Panel, *, seed: int = 20, draws: int = DRAWS) -> pd.D
     """
     if not panel.metrics:
         return estimate(panel, seed=seed, draws=draws).with_evidence()
-    standard: list[pd.DataFrame] = []
-    beside: list[pd.DataFrame] = []
-    for exposure in panel.metrics:
-        gc.collect()  # the engine that read the tables and the equations of the score before are held by cycles
+    gc.collect()  # the engine that read the tables is held by cycles
+
+    def of(exposure: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         own = panel.fresh()
         found = estimate(own, exposures=(exposure,), seed=seed, draws=draws)
-        standard.append(found.tidy())
-        equations = found.linkages[exposure]
-        needed = {"raw", "adjusted", headline_method(equations)}
-        equations = {key: linkage for key, linkage in equations.items() if key[1] in needed}
-        del found  # and with it the equations that nothing below looks at
-        beside.append(_beside([gather(own, equations, exposure)]))
+        needed = {"raw", "adjusted", headline_method(found.linkages[exposure])}
+        equations = {key: linkage for key, linkage in found.linkages[exposure].items() if key[1] in needed}
+        with ThreadPoolExecutor(1) as another:
+            standard = another.submit(found.tidy)
+            del found  # and with it, once they are told, the equations that nothing below looks at
+            beside = _beside([gather(own, equations, exposure)])
+            return standard.result(), beside
+
+    standard, beside = zip(*(of(exposure) for exposure in panel.metrics), strict=True)
     return pd.concat([*standard, *(part for part in beside if len(part))], ignore_index=True)
 
 

@@ -377,7 +377,7 @@ def _with_moving_satisfaction(
     information = matrix.T @ (weight[:, None] * matrix)
     turned = information @ np.linalg.inv(matrix.T @ (weight[:, None] * moving)).T
     factors = tuple((left, right @ turned) for left, right in found.factors)
-    return replace(found, factors=factors, covariance=turned.T @ found.covariance @ turned)
+    return replace(found, factors=factors)
 
 
 def _design(failed: Floats, satisfaction: Floats, columns: Floats) -> Floats:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
-from cxroi.linkage.design import BEND, Design, adjusted_terms, build_design, prepare
+from cxroi.linkage.design import BEND, Design, Preparation, adjusted_terms, build_design, prepare
 from cxroi.linkage.fit import Fit, Floats, Ints, response_to_design, with_nuisance
 from cxroi.linkage.history import NET_COLUMNS
 from cxroi.linkage.satisfaction import (
@@ -23,6 +23,7 @@ from cxroi.linkage.satisfaction import (
 )
 from cxroi.panel import Panel
 
+Changes = tuple[dict[str, Floats], ...]
 VARIANCE_OF_ROUNDING = 1 / 12  # squared points, of an answer rounded to whole points
 
 
@@ -52,11 +53,19 @@ class Calibrated:
         """Mean predicted answer, points."""
         return float(self.predicted[0].mean())
 
-    @cached_property
-    def moved(self) -> tuple[dict[str, Floats], ...]:
-        """The columns of the answered rows that follow from satisfaction, with each of its parameters moved by a small step."""
+    def _moved(self) -> tuple[dict[str, Floats], ...]:
+        """The columns of the answered rows that are expectations: as they are, and with each parameter moved by a small step."""
         moved = (self.satisfaction.moved(position, STEP) for position in range(len(PARAMETERS)))
-        return tuple(self._columns(expect(satisfaction, self.grid.answers)) for satisfaction in moved)
+        return tuple(self._columns(expect(each, self.grid.answers)) for each in (self.satisfaction, *moved))
+
+    def changes(self, preparation: Preparation, names: Collection[str]) -> Changes:
+        """Derivative of those of the named columns that follow from satisfaction by each parameter of it, shape (rows,) each."""
+        exposure = self.satisfaction.exposure
+        known = self.panel.once("expectations moved", self._moved)
+        here, *moved = (preparation.of_satisfaction(self.panel.rows, columns, exposure) for columns in known)
+        return tuple(
+            {name: (there[name] - values) / STEP for name, values in here.items() if name in names} for there in moved
+        )
 
     def at(self, satisfaction: Satisfaction) -> Panel:
         """The panel under other parameters of satisfaction."""
@@ -133,12 +142,16 @@ def score_terms(exposure: str, *, level: bool) -> str:
     return " + ".join([exposure, BEND, *(["satisfaction_level"] if level else [])])
 
 
-def add_satisfaction_error(found: Calibrated, design: Design, fitted: Fit, outcome: Floats, used: Ints) -> Fit:
+def add_satisfaction_error(
+    found: Calibrated, changes: Changes, design: Design, fitted: Fit, outcome: Floats, used: Ints
+) -> Fit:
     """The fit with the sampling error of the four parameters of satisfaction.
 
     Parameters
     ----------
     found : Calibrated
+    changes : tuple of dict
+        From :meth:`Calibrated.changes`, with the preparation of the design.
     design : Design
         Of the calibrated rows.
     fitted : Fit
@@ -146,11 +159,10 @@ def add_satisfaction_error(found: Calibrated, design: Design, fitted: Fit, outco
         Of the rows that were used.
     used : array, shape (n,)
     """
-    changes = []
-    for columns in found.moved:
-        moved = design.of_satisfaction(found.panel.rows, columns)
-        derivatives = {column: (values - design.matrix[:, column])[used] / STEP for column, values in moved.items()}
-        changes.append({column: values for column, values in derivatives.items() if values.any()})
+    by_place = [
+        {design.columns.index(name): values for name, values in change.items() if name in design.columns}
+        for change in changes
+    ]
     picked = None if len(used) == len(design.matrix) else used
-    slopes = response_to_design(fitted, design.matrix, outcome, changes, rows=picked)
+    slopes = response_to_design(fitted, design.matrix, outcome, by_place, rows=picked)
     return with_nuisance(fitted, slopes, found.satisfaction.influence, found.satisfaction.customers)

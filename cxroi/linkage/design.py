@@ -67,6 +67,15 @@ class Preparation:
             columns[OBSERVED] = np.log1p(rows["periods_before"].to_numpy(dtype=float))
         return rows.assign(**columns).rename(columns=self.aliases)
 
+    def of_satisfaction(self, rows: pd.DataFrame, columns: dict[str, Floats], exposure: str) -> dict[str, Floats]:
+        """Columns that follow from expected satisfaction, for other expectations (``columns``) of the same rows."""
+        values = {name: columns[name] for name in (exposure, *COLUMNS)}
+        if self.net is not None:
+            values |= net_columns(rows[list(SOURCES)].assign(**values), self.net)
+        if self.bends is not None:
+            values[BEND] = (values[exposure] - self.bends[1]) ** 2 + values["satisfaction_spread"]
+        return values
+
 
 def _with_levels(values: pd.Series, levels: tuple[str, ...]) -> pd.Categorical[str]:
     """The values with these levels only; others count as ``OTHER`` where there is such a level, else as the first."""
@@ -201,18 +210,10 @@ class Design:
             return _matrix(self.spec, higher)[:, self.kept] - self.matrix
         exposure, centre = self.preparation.bends
         steps = np.column_stack([np.ones(len(rows)), 2.0 * (rows[exposure].to_numpy(dtype=float) - centre) + 1.0])
-        columns = np.tile([self.columns.index(exposure), self.columns.index(BEND)], len(rows))
-        edges = np.arange(0, 2 * len(rows) + 1, 2)
+        places = np.array([self.columns.index(exposure), self.columns.index(BEND)], dtype=np.int32)
+        columns = np.tile(places, len(rows))
+        edges = np.arange(0, 2 * len(rows) + 1, 2, dtype=np.int32)
         return sparse.csr_array((steps.ravel(), columns, edges), shape=(len(rows), len(self.columns)))
-
-    def of_satisfaction(self, rows: pd.DataFrame, columns: dict[str, Floats]) -> dict[int, Floats]:
-        """Columns that follow from expected satisfaction, for other expectations of the same rows: position to values."""
-        values = {name: columns[name] for name in (self.exposure, *COLUMNS)}
-        if self.preparation.net is not None:
-            values |= net_columns(rows[list(SOURCES)].assign(**values), self.preparation.net)
-        if self.preparation.bends is not None:
-            values[BEND] = (values[self.exposure] - self.preparation.bends[1]) ** 2 + values["satisfaction_spread"]
-        return {self.columns.index(name): value for name, value in values.items() if name in self.columns}
 
 
 def build_design(

@@ -231,7 +231,7 @@ def response_to_design(
     design : array, shape (N, k)
     outcome : array, shape (n,)
     changes : sequence of dict of int to array
-        For each change: derivative of each changing column, shape (n,); the other columns stay.
+        For each change: derivative of each changing column, shape (N,); the other columns stay.
     rows : array, shape (n,), optional
         Rows of the design that the outcome belongs to; all if not given.
 
@@ -259,8 +259,9 @@ def response_to_design(
         gradient = np.zeros((block.shape[1], len(changes)))
         for number, change in enumerate(changes):
             for column, derivative in change.items():
-                moved[:, number] += derivative[places] * coefficients[column]
-                gradient[column, number] += float(derivative[places] @ apart)
+                own = derivative[places] if rows is None else derivative[rows[places]]
+                moved[:, number] += own * coefficients[column]
+                gradient[column, number] += float(own @ apart)
         scaled = block * np.sqrt(slope)[:, None]
         return gradient - block.T @ (slope[:, None] * moved), scaled.T @ scaled
 

@@ -160,14 +160,30 @@ def net_columns(rows: pd.DataFrame, net: NetHistory) -> dict[str, Floats]:
 
 def net_orders(rows: pd.DataFrame, net: NetHistory) -> tuple[Floats, Floats]:
     """The columns ``orders_now_net`` and ``orders_before_net`` alone."""
-    before = rows["periods_before"].to_numpy(dtype=float)
-    last, earlier = _past_scores(rows, net)
-    orders_before = rows["orders_before"].to_numpy(dtype=float) * before
-    expected_now = net.order_rate * np.exp((net.order_slope + net.order_bend * last) * last)
-    expected_before = net.order_rate * before * np.exp((net.order_slope + net.order_bend * earlier) * earlier)
+    expected_now, expected_before = _expected_orders(rows, net)
+    orders_before = rows["orders_before"].to_numpy(dtype=float) * rows["periods_before"].to_numpy(dtype=float)
     return (
         _posterior(rows["orders_now"].to_numpy(dtype=float), expected_now, net.order_shape),
         _posterior(orders_before, expected_before, net.order_shape),
+    )
+
+
+def net_orders_by_slope(rows: pd.DataFrame, net: NetHistory) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
+    """Derivatives of both columns of :func:`net_orders` by ``order_slope``, and by ``order_bend``."""
+    now, before = (
+        (-expected * score / (net.order_shape + expected), score)
+        for expected, score in zip(_expected_orders(rows, net), _past_scores(rows, net), strict=True)
+    )
+    return (now[0], before[0]), (now[0] * now[1], before[0] * before[1])
+
+
+def _expected_orders(rows: pd.DataFrame, net: NetHistory) -> tuple[Floats, Floats]:
+    """Orders of the last period, and of all before it, that past satisfaction makes us expect, shape (rows,) each."""
+    before = rows["periods_before"].to_numpy(dtype=float)
+    last, earlier = _past_scores(rows, net)
+    return (
+        net.order_rate * np.exp((net.order_slope + net.order_bend * last) * last),
+        net.order_rate * before * np.exp((net.order_slope + net.order_bend * earlier) * earlier),
     )
 
 

@@ -12,10 +12,10 @@ import formulaic
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special
+from scipy import sparse, special
 
 from cxroi.errors import InputError
-from cxroi.linkage.calibrated import Calibrated, add_satisfaction_error, calibrated, score_terms
+from cxroi.linkage.calibrated import Calibrated, Changes, add_satisfaction_error, calibrated, score_terms
 from cxroi.linkage.design import BEND, OBSERVED, Design, adjusted_terms, build_design, prepare
 from cxroi.linkage.effects import Effect, Slopes, average_effect, average_product_effect, level_shift
 from cxroi.linkage.fit import (
@@ -32,7 +32,7 @@ from cxroi.linkage.fit import (
     response_to_design,
     with_nuisance,
 )
-from cxroi.linkage.history import NET_COLUMNS, NetHistory, net_orders
+from cxroi.linkage.history import NET_COLUMNS, NetHistory, net_orders_by_slope
 from cxroi.linkage.ladder import CRITICAL, Rung, can_lead, grade
 from cxroi.linkage.placebo import Placebo, placebo
 from cxroi.linkage.separation import firth, separating_direction
@@ -62,7 +62,6 @@ FEWEST_EVENTS_A_COLUMN = 5  # Vittinghoff & McCulloch (2007), American Journal o
 SUSPICIOUS_PREDICTOR = 15.0
 MOST_NEGATIVE_ROWS = 0.05
 CONFIDENCE = 0.95
-SLOPE_STEP = 1e-3  # of the log of orders per point, for derivatives by that slope
 NETTING_STEPS, NETTING_TOLERANCE = 6, 1e-5
 LARGEST_GAIN = 0.9  # of the netting map; keeps a noisy fixed point from running away
 
@@ -122,8 +121,16 @@ class Linkage:
     @cached_property
     def slopes(self) -> Slopes:
         """The equation at every answered row (also those who left)."""
-        change = self.design.change(_answered(self.panel, self.exposure))
+        change = self._change()
         return Slopes(self.design.matrix, change, self.fitted.coefficients, self.fitted.family)
+
+    def _change(self) -> Floats | sparse.csr_array:
+        """Change of the columns for one point, the same for every equation whose score and bend stand at the same places."""
+        design, rows = self.design, _answered(self.panel, self.exposure)
+        if BEND not in design.columns:
+            return design.change(rows)
+        places = (len(design.columns), design.columns.index(self.exposure), design.columns.index(BEND))
+        return self.panel.once(f"change of {self.exposure} at {places}", lambda: design.change(rows))
 
     @cached_property
     def effect(self) -> Effect:
@@ -142,11 +149,11 @@ class Linkage:
     def std_error(self) -> float:
         """Clustered standard error of the average effect by the delta method, with the sampling error of the base's level."""
         effect = self.effect
-        if len(effect.gradient) == len(self.fitted.coefficients):
-            variance = float(effect.gradient @ self.fitted.covariance @ effect.gradient)
-        else:
+        equations = [self.fitted]
+        if len(effect.gradient) > len(self.fitted.coefficients):
             assert self.retention is not None
-            variance = joint_variance([self.retention.fitted, self.fitted], effect.gradient)
+            equations.insert(0, self.retention.fitted)
+        variance = joint_variance(equations, effect.gradient)
         if self.level is not None:
             variance += effect.by_level**2 * self.level[1]
         return float(np.sqrt(variance))
@@ -731,12 +738,18 @@ def _with_grounds(linkage: Linkage | str, scores: Calibrated | None) -> Linkage 
 def _with_satisfaction_error(scores: Calibrated, found: dict[str, Linkage | str]) -> dict[str, Linkage | str]:
     """Add the sampling error of the parameters behind expected satisfaction to every equation that is there."""
     result = dict(found)
-    for outcome in EVERY_OUTCOME:  # retention first: the others' products rest on it
+    names = {name for linkage in found.values() if isinstance(linkage, Linkage) for name in linkage.design.columns}
+    known: tuple[NetHistory | None, Changes] | None = None
+    # retention first, for the others' products rest on it; margin, whose history is another, last
+    for outcome in sorted(EVERY_OUTCOME, key=lambda name: (name == "margin", name != "retained")):
         linkage = result[outcome]
         if isinstance(linkage, str) or linkage.separated or linkage.predicting:
             continue
+        net = linkage.design.preparation.net
+        if known is None or known[0] != net:
+            known = net, scores.changes(linkage.design.preparation, names)
         target = linkage.panel.rows[outcome].to_numpy(dtype=float)[linkage.used]
-        fitted = add_satisfaction_error(scores, linkage.design, linkage.fitted, target, linkage.used)
+        fitted = add_satisfaction_error(scores, known[1], linkage.design, linkage.fitted, target, linkage.used)
         retention = result["retained"] if linkage.retention is not None else None
         result[outcome] = replace(
             linkage, fitted=fitted, retention=retention if isinstance(retention, Linkage) else None
@@ -798,18 +811,15 @@ def _response_to_slope(rows: pd.DataFrame, linkage: Linkage) -> Floats:
     design, used = linkage.design, linkage.used
     net = design.preparation.net
     assert net is not None
-    changes = []
-    for name in ("order_slope", "order_bend") if BEND in design.columns else ("order_slope",):
-        known = getattr(net, name)
-        higher = net_orders(rows, replace(net, **{name: known + SLOPE_STEP}))
-        lower = net_orders(rows, replace(net, **{name: known - SLOPE_STEP}))
-        changes.append(
-            {
-                design.columns.index(column): ((up - down) / (2 * SLOPE_STEP))[used]
-                for column, up, down in zip(NET_COLUMNS[:2], higher, lower, strict=True)
-                if column in design.columns
-            }
-        )
+    derivatives = net_orders_by_slope(rows, net)
+    changes = [
+        {
+            design.columns.index(column): values
+            for column, values in zip(NET_COLUMNS[:2], derivative, strict=True)
+            if column in design.columns
+        }
+        for derivative in derivatives[: 2 if BEND in design.columns else 1]
+    ]
     outcome = rows[linkage.outcome].to_numpy(dtype=float)[used]
     return response_to_design(
         linkage.fitted, design.matrix, outcome, changes, rows=None if len(used) == len(rows) else used

@@ -128,8 +128,9 @@ def estimates_table(panel: Panel, *, seed: int = 20, draws: int = DRAWS) -> pd.D
             beside = _beside([gather(own, equations, exposure)])
             return standard.result(), beside
 
-    standard, beside = zip(*(of(exposure) for exposure in panel.metrics), strict=True)
-    return pd.concat([*standard, *(part for part in beside if len(part))], ignore_index=True)
+    parts = [of(exposure) for exposure in panel.metrics]
+    tables = [*(standard for standard, _ in parts), *(beside for _, beside in parts if len(beside))]
+    return pd.concat(tables, ignore_index=True)
 
 
 def _beside(findings: Iterable[Findings]) -> pd.DataFrame:
@@ -228,13 +229,12 @@ def _linkage_rows(
             **counts,
         )
     )
-    term = linkage.tidy().set_index("term")
     if (
         outcome in ("retained", "orders", "referrals")
-        and exposure in term.index
+        and exposure in linkage.design.columns
         and linkage.fitted.family != "gaussian"
     ):
-        coefficient = term.loc[exposure]
+        coefficient = linkage.tidy().set_index("term").loc[exposure]
         rows.append(
             _row(
                 **common,

@@ -122,9 +122,10 @@ def score_bands(panel: Panel, exposure: str) -> pd.Series:
     best = panel.score_ranges[exposure][1]
     below_middle, below_high = BELOW_TOP[exposure]
     last = panel.active[f"last_{exposure}"]
-    known = np.where(last <= best - below_middle, low, np.where(last <= best - below_high, middle, high))
-    labels = np.where(last.isna(), NO_ANSWER, known)
-    return pd.Series(pd.Categorical(labels, categories=[low, middle, high, NO_ANSWER]), index=panel.active.index)
+    codes = np.where(last <= best - below_middle, 0, np.where(last <= best - below_high, 1, 2))
+    codes = np.where(last.isna(), 3, codes)
+    bands = pd.Categorical.from_codes(codes, categories=pd.Index([low, middle, high, NO_ANSWER]))
+    return pd.Series(bands, index=panel.active.index)
 
 
 def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -> Paths:
@@ -303,10 +304,11 @@ def _shapes_of_ageing(panel: Panel, draws: int, generator: np.random.Generator) 
 def _everybody(equations: Equations) -> pd.DataFrame:
     """Active customers (above 20,000 a systematic sample) with their ``band`` and the ``share`` of all that each stands for."""
     active = equations.panel.active
-    active = active.assign(band=score_bands(equations.panel, equations.exposure).to_numpy())
+    bands = score_bands(equations.panel, equations.exposure)
     if len(active) > ACTIVE_ROWS:
-        active = active.iloc[np.linspace(0, len(active) - 1, ACTIVE_ROWS).astype(int)]
-    return active.assign(share=1.0 / len(active)).reset_index(drop=True)
+        some = np.linspace(0, len(active) - 1, ACTIVE_ROWS).astype(int)
+        active, bands = active.iloc[some], bands.iloc[some]
+    return active.assign(band=bands.to_numpy(), share=1.0 / len(active)).reset_index(drop=True)
 
 
 def _first_margin(equations: Equations, columns: list[Floats]) -> Floats:

@@ -747,6 +747,7 @@ def _with_satisfaction_error(scores: Calibrated, found: dict[str, Linkage | str]
             continue
         net = linkage.design.preparation.net
         if known is None or known[0] != net:
+            known = None  # not two of them at a time: they are large
             known = net, scores.changes(linkage.design.preparation, names)
         target = linkage.panel.rows[outcome].to_numpy(dtype=float)[linkage.used]
         fitted = add_satisfaction_error(scores, known[1], linkage.design, linkage.fitted, target, linkage.used)

@@ -40,7 +40,8 @@ sys.exit(main(["estimate", sys.argv[1], "--out", sys.argv[2]]))
 
 
 STEPS = """
-import sys, time
+import os, sys, time
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does
 from cxroi.linkage import standard_linkages
 from cxroi.panel import build_panel
 from cxroi.tables import read_tables

@@ -177,6 +177,13 @@ def net_orders_by_slope(rows: pd.DataFrame, net: NetHistory) -> tuple[tuple[Floa
     return (now[0], before[0]), (now[0] * now[1], before[0] * before[1])
 
 
+def net_basket_by_slope(rows: pd.DataFrame, net: NetHistory) -> tuple[Floats, Floats]:
+    """Derivatives of the column ``basket_net`` by ``basket_slope``, and by ``basket_bend``."""
+    last, earlier = _past_scores(rows, net)
+    past = np.where(rows["periods_before"].to_numpy(dtype=float) > 0, earlier, last)
+    return -past, -(past**2)
+
+
 def _expected_orders(rows: pd.DataFrame, net: NetHistory) -> tuple[Floats, Floats]:
     """Orders of the last period, and of all before it, that past satisfaction makes us expect, shape (rows,) each."""
     before = rows["periods_before"].to_numpy(dtype=float)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -32,7 +32,7 @@ from cxroi.linkage.fit import (
     response_to_design,
     with_nuisance,
 )
-from cxroi.linkage.history import NET_COLUMNS, NetHistory, net_orders_by_slope
+from cxroi.linkage.history import NET_COLUMNS, NetHistory, net_basket_by_slope, net_orders_by_slope
 from cxroi.linkage.ladder import CRITICAL, Rung, can_lead, grade
 from cxroi.linkage.placebo import Placebo, placebo
 from cxroi.linkage.separation import firth, separating_direction
@@ -708,16 +708,9 @@ def _fit_standard(
             continue
         amount = fit_outcome(panel, outcome, of_amounts, retention=retention, calibration=calibration, method=method)
         if nuisance is not None:
-            if outcome == "margin" and amount.fitted.family == "poisson":
-                own = design.preparation.net
-                assert own is not None
-                slopes = _slopes(amount) - np.array([own.order_slope, own.order_bend])[: len(_slopes(amount))]
-                netted = of_amounts.with_history(rows, _net_of(own, "basket", slopes))
-                start = amount.fitted.coefficients
-                amount = fit_outcome(
-                    panel, outcome, netted, retention=retention, calibration=calibration, start=start, method=method
-                )
             amount = _with_slope_error(rows, amount, nuisance)
+            if outcome == "margin" and amount.fitted.family == "poisson":
+                amount = _net_basket(rows, amount, of_amounts, nuisance)
         found[outcome] = amount
     if scores is not None:
         found = _with_satisfaction_error(scores, found)
@@ -807,30 +800,63 @@ def _with_slope_error(rows: pd.DataFrame, linkage: Linkage, nuisance: tuple[Floa
     return replace(linkage, fitted=with_nuisance(linkage.fitted, response, *nuisance))
 
 
+def _net_basket(rows: pd.DataFrame, first: Linkage, design: Design, nuisance: tuple[Floats, Ints]) -> Linkage:
+    """Margin with past baskets net of the slope of margin per order: that of ``first``, where they are not, less that of orders.
+
+    With the sampling error of both slopes.
+    """
+    net = first.design.preparation.net
+    assert net is not None
+    slopes = _slopes(first) - np.array([net.order_slope, net.order_bend])[: len(_slopes(first))]
+    netted = fit_outcome(
+        first.panel,
+        first.outcome,
+        design.with_history(rows, _net_of(net, "basket", slopes)),
+        retention=first.retention,
+        calibration=first.calibration,
+        start=first.fitted.coefficients,
+        method=first.method,
+    )
+    netted = _with_slope_error(rows, netted, nuisance)
+    response = _response(rows, netted, [{NET_COLUMNS[2]: change} for change in net_basket_by_slope(rows, net)])
+    unit_matrix = np.eye(len(first.fitted.coefficients))
+    own = first.fitted.contributions(unit_matrix[:, _places(first)])
+    fitted = with_nuisance(netted.fitted, response, own, first.fitted.clusters)
+    return replace(netted, fitted=with_nuisance(fitted, -response, *nuisance))
+
+
 def _response_to_slope(rows: pd.DataFrame, linkage: Linkage) -> Floats:
     """Derivative of the coefficients by the orders' slope (and bend) that history is net of, shape (k, 1 or 2)."""
-    design, used = linkage.design, linkage.used
-    net = design.preparation.net
+    net = linkage.design.preparation.net
     assert net is not None
-    derivatives = net_orders_by_slope(rows, net)
-    changes = [
-        {
-            design.columns.index(column): values
-            for column, values in zip(NET_COLUMNS[:2], derivative, strict=True)
-            if column in design.columns
-        }
-        for derivative in derivatives[: 2 if BEND in design.columns else 1]
+    changes = net_orders_by_slope(rows, net)
+    return _response(rows, linkage, [dict(zip(NET_COLUMNS[:2], change, strict=True)) for change in changes])
+
+
+def _response(rows: pd.DataFrame, linkage: Linkage, changes: Sequence[Mapping[str, Floats]]) -> Floats:
+    """Derivative of the coefficients by a slope and, where the equation has one, by a bend that columns of history are net of.
+
+    ``changes`` are the derivatives of the columns by each; shape (k, 1 or 2).
+    """
+    names, used = linkage.design.columns, linkage.used
+    by_place = [
+        {names.index(name): values for name, values in change.items() if name in names}
+        for change in changes[: len(_places(linkage))]
     ]
     outcome = rows[linkage.outcome].to_numpy(dtype=float)[used]
-    return response_to_design(
-        linkage.fitted, design.matrix, outcome, changes, rows=None if len(used) == len(rows) else used
-    )
+    picked = None if len(used) == len(rows) else used
+    return response_to_design(linkage.fitted, linkage.design.matrix, outcome, by_place, rows=picked)
 
 
 def _slopes(linkage: Linkage) -> Floats:
     """Coefficients of the score and, where there is one, of its bend."""
+    return linkage.fitted.coefficients[_places(linkage)]
+
+
+def _places(linkage: Linkage) -> list[int]:
+    """Places of the score and, where there is one, of its bend among the columns."""
     names = linkage.design.columns
-    return linkage.fitted.coefficients[[names.index(name) for name in (linkage.exposure, BEND) if name in names]]
+    return [names.index(name) for name in (linkage.exposure, BEND) if name in names]
 
 
 def base_level(panel: Panel, outcome: str, rows: pd.DataFrame) -> tuple[float, float] | None:

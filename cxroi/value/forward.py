@@ -15,7 +15,7 @@ from cxroi.linkage import Linkage
 from cxroi.linkage.design import BEND, OBSERVED
 from cxroi.linkage.effects import level_shift
 from cxroi.linkage.fit import Ints, joint_covariance, mean, mean_slope
-from cxroi.linkage.model import base_level, weights_towards_base
+from cxroi.linkage.model import PATH, base_level, weights_towards_base
 from cxroi.linkage.persistence import Persistence
 from cxroi.linkage.satisfaction import expects_satisfaction
 from cxroi.panel import Panel
@@ -104,13 +104,17 @@ class _Equation:
     predictor: Floats
     slope: Floats
     bend: Floats
+    path: Floats
     ageing: list[Floats]
 
-    def at(self, moved: Floats | float, older: list[Floats]) -> Floats:
-        """Mean outcome with the score moved by points, tenure and time seen longer, shape (draws + 1, representatives)."""
+    def at(self, moved: Floats | float, older: list[Floats], passed: Floats | float = 0.0) -> Floats:
+        """Mean outcome with the score moved by points, tenure and time seen longer, shape (draws + 1, representatives).
+
+        ``passed`` are the points of satisfaction that the quarters in between have added to the path.
+        """
         by_score = (self.slope + self.bend * moved) * moved
         by_age = sum(slope * change for slope, change in zip(self.ageing, older, strict=True))
-        return mean(self.predictor + by_score + by_age, self.linkage.fitted.family)
+        return mean(self.predictor + by_score + by_age + self.path * passed, self.linkage.fitted.family)
 
 
 def score_bands(panel: Panel, exposure: str) -> pd.Series:
@@ -131,7 +135,8 @@ def score_bands(panel: Panel, exposure: str) -> pd.Series:
 def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -> Paths:
     """Survival × margin given retained over the quarters, for every draw of the coefficients.
 
-    The hazard ages with tenure and with the time a customer was seen (those still there were the likelier to stay); spend does not,
+    The hazard ages with tenure and with the time a customer was seen (those still there were the likelier to stay), and with the
+    satisfaction of the quarters in between (who stays on for it is the less likely to stay without); spend does not,
     for older customers who spend more are those who stayed, not those who grew. The expected score drifts back to the mean as
     repeated answers say, controls stay; the effects of the last four periods are averaged so that no season leads the forecast.
 
@@ -194,6 +199,8 @@ def _follow(
     found = {name: np.zeros((len(shape), quarters)) for name in names}
     found["by_band"] = np.zeros((len(shape), quarters, len(bands)))
     survive = {name: np.ones((len(shape), len(people))) for name in gains}
+    passed: dict[str, Floats | float] = dict.fromkeys(gains, 0.0)
+    centre = _centre(equations, people)
     for step in range(quarters):
         older = [np.log((tenure + step) / tenure), stretch * np.log((shape + seen + step) / (shape + seen))]
         drift = expected[step] - expected[0]
@@ -201,7 +208,8 @@ def _follow(
         for name, gain in gains.items():
             moved = drift + (gain if name != "fading" or fades is None else fades**step)
             if "retained" in parts:
-                survive[name] = survive[name] * parts["retained"].at(moved, older)
+                survive[name] = survive[name] * parts["retained"].at(moved, older, passed[name])
+                passed[name] = passed[name] + expected[0] + moved - centre
             spent[name] = parts["margin"].at(moved, older)
             if name in found:
                 found[name][:, step] = (survive[name] * spent[name]) @ share
@@ -374,6 +382,7 @@ def _prepare(
             predictor=coefficients @ own.T + shift[:, None],
             slope=slope,
             bend=bend,
+            path=_coefficient(linkage, coefficients, PATH),
             ageing=ageing,
         )
     return found
@@ -486,14 +495,21 @@ def _recent_periods(panel: Panel) -> list[int]:
     return (known[1:] if len(known) > 2 else known)[-QUARTERS_OF_A_YEAR:]
 
 
+def _centre(equations: Equations, people: pd.DataFrame) -> float:
+    """The score from which satisfaction is counted; 0 where single answers are used."""
+    if not equations.exposure or not expects_satisfaction(people.columns):
+        return 0.0
+    first = equations.panel.rows.iloc[0]
+    return float(first[equations.exposure] - first["satisfaction"])
+
+
 def _expected_scores(equations: Equations, people: pd.DataFrame, quarter: int) -> Floats:
     """Expected score behind the outcomes of the quarter: the last answer, drawn back to the mean as repeated answers say."""
     exposure, persistence = equations.exposure, equations.persistence
     if not exposure:
         return np.zeros(len(people))
     if expects_satisfaction(people.columns):
-        rows = equations.panel.rows.iloc[0]
-        centre = float(rows[exposure] - rows["satisfaction"])
+        centre = _centre(equations, people)
         level, now = people["satisfaction_level"].to_numpy(), people["satisfaction"].to_numpy()
         fade = 1.0 if persistence is None else persistence.fade
         return np.asarray(centre + level + fade ** (quarter - 1) * (now - level))

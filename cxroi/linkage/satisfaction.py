@@ -24,8 +24,9 @@ from cxroi.panel import Panel
 
 FEWEST_PAIRS = 100
 FEWEST_LAGS = 3
-MOST_CUSTOMERS = 20_000  # of the likelihood; a systematic sample of more
-CHUNK = 4_000  # customers whose covariance matrices are held at a time
+MOST_CUSTOMERS, MOST_PATTERNS = 200_000, 20_000  # of the likelihood; a systematic sample of more
+CHUNK = 4_000  # patterns whose covariance matrices are held at a time
+ROWS = 16_384  # customers who are looked at together
 PARAMETERS = ("lasting", "fading", "fade", "noise")
 STEP = 1e-3  # of the logs and the logit, for derivatives
 MOST_STEPS, SMALLEST_DECREMENT = 50, 1e-8
@@ -172,8 +173,12 @@ def learn_satisfaction(
     if (pairs >= FEWEST_PAIRS).sum() < FEWEST_LAGS:
         return None
     every = -(-len(codes) // MOST_CUSTOMERS)
-    some = np.arange(0, len(codes), every)
-    sample = answers.pick(some)
+    while True:
+        some = np.arange(0, len(codes), every)
+        sample = answers.pick(some)
+        if len(sample.patterns[0]) <= MOST_PATTERNS:
+            break
+        every += 1
     variance = float(np.nanmean(sample.deviation**2))
     if variance <= 0:
         return None
@@ -346,9 +351,13 @@ def _gaussian(answers: Answers, at: Floats) -> tuple[float, Floats, Floats]:
         moved = [inverse @ slope for slope in slopes]
         rows = slice(edges[first], edges[min(first + CHUNK, len(keys))])
         pattern = np.repeat(np.arange(len(counts)), sizes[first : first + CHUNK])
-        weighted = np.einsum("nij,nj->ni", inverse[pattern], deviation[rows])
+        own_deviation = deviation[rows]
+        weighted = np.empty_like(own_deviation)
+        for start in range(0, len(pattern), ROWS):
+            some = slice(start, start + ROWS)
+            weighted[some] = np.einsum("nij,nj->ni", inverse[pattern[some]], own_deviation[some])
         logs = np.linalg.slogdet(covariance)[1]
-        objective -= 0.5 * float((logs[pattern] + (weighted * deviation[rows]).sum(axis=1)).sum())
+        objective -= 0.5 * float((logs[pattern] + (weighted * own_deviation).sum(axis=1)).sum())
         # weighted is 0 where there is no answer, so the slopes need not be masked again
         quadratic = [((weighted @ part) * weighted).sum(axis=1) for part in shared]
         quadratic.append((own[pattern] * weighted**2).sum(axis=1))

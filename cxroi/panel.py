@@ -176,7 +176,10 @@ class Panel:
         return self.once(f"answered {exposure}", find)
 
     def once(self, name: str, find: Callable[[], T]) -> T:
-        """What ``find`` gives, computed once for this panel under the name, whatever threads ask."""
+        """What ``find`` gives, computed once for this panel under the name, whatever threads ask.
+
+        ``find`` must neither start threads that ask a panel nor touch what an equation computes once: both would wait for each other.
+        """
         if name not in self._known:
             with ONE_AT_A_TIME:
                 if name not in self._known:

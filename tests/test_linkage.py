@@ -17,6 +17,7 @@ from cxroi.linkage import Linkage, fit_linkage, grade, not_estimable, standard_l
 from cxroi.linkage.effects import Slopes, average_effect, average_product_effect
 from cxroi.linkage.fit import Family, fit, joint_covariance, mean
 from cxroi.linkage.history import NET_COLUMNS, NetHistory, net_columns
+from cxroi.linkage.model import _in_levels_with_any
 from cxroi.linkage.separation import firth, separating_direction
 from cxroi.linkage.weights import calibrate
 from cxroi.panel import Panel, build_panel
@@ -289,6 +290,16 @@ def test_answers_given_once_warn_and_are_estimated(panel: Panel) -> None:
     assert check["verdict"] == "warn"
     assert "too low" in check["advice"]
     assert np.isfinite(found.std_error)
+
+
+def test_rows_of_levels_without_any_are_left_out_and_a_gap_is_a_level(panel: Panel) -> None:
+    few = panel.rows.head(8).assign(
+        referrals=[1.0, 0, 0, 0, 0, 2, 0, 0], plan=pd.Categorical(["a", "a", "b", None, None, None, "c", "c"]), period=1
+    )
+    kept = _in_levels_with_any(few, np.arange(8), "referrals", "nps + plan + period_label")
+    assert kept.tolist() == [True, True, False, True, True, True, False, False]
+    none = _in_levels_with_any(few.assign(referrals=0.0), np.arange(8), "referrals", "nps + plan")
+    assert none.all()  # nothing to tell them apart by
 
 
 # Separation

@@ -208,13 +208,14 @@ def test_shapes_of_ageing_fit_the_same_data(panel: Panel, monkeypatch: pytest.Mo
     assert forward_room._shapes_of_ageing(panel, 1, np.random.default_rng(1))[1] == pytest.approx(expected, rel=1e-9)
 
 
-def test_satisfaction_of_the_quarters_in_between_goes_with_staying(value: CustomerValue) -> None:
-    """A point more in every quarter: 0.2 log-odds at once, and 0.05 less for every quarter that it has kept people who else had left."""
+def test_a_point_adds_to_the_path_as_far_as_the_data_reach_back(value: CustomerValue) -> None:
+    """0.2 log-odds of staying at once, and 0.05 less for every quarter in which it may have kept people who else had left."""
     assert value.retention is not None
     assert value.margin is not None
-    equations = replace(value._equations, referrals=None, service_cost=None)
-    # as satisfied as the mean, so that only the point itself adds to the path
-    people = forward_room._everybody(equations).head(2).assign(share=0.5, satisfaction=0.0, satisfaction_level=0.0)
+    rows = value.margin.panel.rows.assign(periods_before=2.0)
+    panel = replace(value.margin.panel, rows=rows)
+    equations = replace(value._equations, panel=panel, referrals=None, service_cost=None)
+    people = forward_room._everybody(equations).head(2).assign(share=0.5, satisfaction=1.5, satisfaction_level=1.5)
     nothing = np.zeros((1, 1))
     parts = {
         linkage.outcome: forward_room._Equation(
@@ -227,8 +228,13 @@ def test_satisfaction_of_the_quarters_in_between_goes_with_staying(value: Custom
         )
         for linkage, level, slope, path in ((value.retention, 2.0, 0.2, -0.05), (value.margin, 0.0, 0.0, 0.0))
     }
-    found = forward_room._follow(equations, people, parts, 4, (np.ones((1, 1)), np.ones((1, 1)), None))
-    assert found["higher"][0] == pytest.approx(np.cumprod(special.expit(2.2 - 0.05 * np.arange(4))), rel=1e-12)
+    fades = np.full((1, 1), 0.5)
+    found = forward_room._follow(equations, people, parts, 4, (np.ones((1, 1)), np.ones((1, 1)), fades))
+    lasting, fading = np.array([0.0, 1, 2, 2]), np.array([0.0, 1, 1.5, 1.5])  # points so far, of two quarters at most
+    assert found["higher"][0] == pytest.approx(np.cumprod(special.expit(2.2 - 0.05 * lasting)), rel=1e-12)
+    gain = 0.2 * 0.5 ** np.arange(4) - 0.05 * fading
+    assert found["fading"][0] == pytest.approx(np.cumprod(special.expit(2.0 + gain)), rel=1e-12)
+    # how satisfied people are anyway is in their path already
     assert found["baseline"][0] == pytest.approx(special.expit(2.0) ** np.arange(1, 5), rel=1e-12)
 
 

@@ -175,6 +175,7 @@ def gather(panel: Panel, found: Mapping[tuple[str, str], Linkage | str], exposur
         calendar = workers.submit(by_event, panel, looked_at.values())
         shape = workers.submit(satisfaction_shape, panel, exposure, linkages=adjusted) if looked_at else None
         pilot = pilot_linkages(panel, exposure) if is_first else ""
+        events = calendar.result()
         return Findings(
             exposure=exposure,
             headline=headline,
@@ -184,7 +185,7 @@ def gather(panel: Panel, found: Mapping[tuple[str, str], Linkage | str], exposur
             shape=None if shape is None else shape.result(),
             curves={outcome: own for outcome, own in zip(looked_at, curves, strict=True) if own is not None},
             pilot=None if isinstance(pilot, str) else pilot,
-            calendar=None if isinstance(events := calendar.result(), str) else events,
+            calendar=None if isinstance(events, str) else events,
         )
 
 

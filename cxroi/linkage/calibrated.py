@@ -61,7 +61,7 @@ class Calibrated:
     def changes(self, preparation: Preparation, names: Collection[str]) -> Changes:
         """Derivative of those of the named columns that follow from satisfaction by each parameter of it, shape (rows,) each."""
         exposure = self.satisfaction.exposure
-        known = self.panel.once("expectations moved", self._moved)
+        known = self.panel.once("expectations moved", self._moved)  # the panel is this one's own
         here, *moved = (preparation.of_satisfaction(self.panel.rows, columns, exposure) for columns in known)
         return tuple(
             {name: (there[name] - values) / STEP for name, values in here.items() if name in names} for there in moved

@@ -38,7 +38,7 @@ Part = TypeVar("Part")
 
 @dataclass(frozen=True)
 class ClusterScores:
-    """Σ residual × row of a design over each cluster's rows: a matrix of shape (G, k) that is multiplied, never stored.
+    """Σ residual × row of a design over each cluster's rows: a matrix of shape (G, k), multiplied or told in blocks.
 
     ``rows`` (n,) are the rows of the design that ``residual`` (n,) belongs to, all of them where it is None; ``starts`` (G,) the
     place of each cluster's first one.

@@ -60,7 +60,7 @@ def firth(design: Floats, outcome: Floats, clusters: Ints, *, tolerance: float =
         0 or 1.
     clusters : array, shape (N,)
         Codes, not used: the covariance is the inverse information, because clustered residuals vanish where the
-        prediction is perfect. The codes of the result are negative and match no other equation's.
+        prediction is perfect. The codes of the result are negative and match no unpenalised equation's.
 
     Returns
     -------

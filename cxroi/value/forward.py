@@ -110,7 +110,7 @@ class _Equation:
     def at(self, moved: Floats | float, older: list[Floats], passed: Floats | float = 0.0) -> Floats:
         """Mean outcome with the score moved by points, tenure and time seen longer, shape (draws + 1, representatives).
 
-        ``passed`` are the points of satisfaction that the quarters in between have added to the path.
+        ``passed`` are the points that a gain has added to the path of satisfaction in the quarters before.
         """
         by_score = (self.slope + self.bend * moved) * moved
         by_age = sum(slope * change for slope, change in zip(self.ageing, older, strict=True))
@@ -135,8 +135,8 @@ def score_bands(panel: Panel, exposure: str) -> pd.Series:
 def run_forward(equations: Equations, quarters: int, *, seed: int, draws: int) -> Paths:
     """Survival × margin given retained over the quarters, for every draw of the coefficients.
 
-    The hazard ages with tenure and with the time a customer was seen (those still there were the likelier to stay), and with the
-    satisfaction of the quarters in between (who stays on for it is the less likely to stay without); spend does not,
+    The hazard ages with tenure and with the time a customer was seen (those still there were the likelier to stay), and a gain adds
+    to the path of satisfaction (whom it kept is the likelier to leave later), for as many quarters as the data reach back; spend does not,
     for older customers who spend more are those who stayed, not those who grew. The expected score drifts back to the mean as
     repeated answers say, controls stay; the effects of the last four periods are averaged so that no season leads the forecast.
 
@@ -200,16 +200,19 @@ def _follow(
     found["by_band"] = np.zeros((len(shape), quarters, len(bands)))
     survive = {name: np.ones((len(shape), len(people))) for name in gains}
     passed: dict[str, Floats | float] = dict.fromkeys(gains, 0.0)
-    centre = _centre(equations, people)
+    rows = equations.panel.rows
+    longest = float(rows["periods_before"].max()) if "periods_before" in rows else 0.0
     for step in range(quarters):
         older = [np.log((tenure + step) / tenure), stretch * np.log((shape + seen + step) / (shape + seen))]
         drift = expected[step] - expected[0]
         spent: dict[str, Floats] = {}
         for name, gain in gains.items():
-            moved = drift + (gain if name != "fading" or fades is None else fades**step)
+            own = gain if name != "fading" or fades is None else fades**step
+            moved = drift + own
             if "retained" in parts:
                 survive[name] = survive[name] * parts["retained"].at(moved, older, passed[name])
-                passed[name] = passed[name] + expected[0] + moved - centre
+                if step < longest:  # beyond, nobody has seen what a longer path does
+                    passed[name] = passed[name] + own
             spent[name] = parts["margin"].at(moved, older)
             if name in found:
                 found[name][:, step] = (survive[name] * spent[name]) @ share
@@ -495,21 +498,14 @@ def _recent_periods(panel: Panel) -> list[int]:
     return (known[1:] if len(known) > 2 else known)[-QUARTERS_OF_A_YEAR:]
 
 
-def _centre(equations: Equations, people: pd.DataFrame) -> float:
-    """The score from which satisfaction is counted; 0 where single answers are used."""
-    if not equations.exposure or not expects_satisfaction(people.columns):
-        return 0.0
-    first = equations.panel.rows.iloc[0]
-    return float(first[equations.exposure] - first["satisfaction"])
-
-
 def _expected_scores(equations: Equations, people: pd.DataFrame, quarter: int) -> Floats:
     """Expected score behind the outcomes of the quarter: the last answer, drawn back to the mean as repeated answers say."""
     exposure, persistence = equations.exposure, equations.persistence
     if not exposure:
         return np.zeros(len(people))
     if expects_satisfaction(people.columns):
-        centre = _centre(equations, people)
+        first = equations.panel.rows.iloc[0]
+        centre = float(first[exposure] - first["satisfaction"])
         level, now = people["satisfaction_level"].to_numpy(), people["satisfaction"].to_numpy()
         fade = 1.0 if persistence is None else persistence.fade
         return np.asarray(centre + level + fade ** (quarter - 1) * (now - level))

@@ -18,6 +18,10 @@ class MarginResponse:
     ``through_retention[:, h] · Σ_{k≤h} γ_k + (through_spend + through_referrals + through_service)[:, h] · γ_h`` currency per
     customer active at the start; a channel that is None is left out.
 
+    Exact for half a point that lasts. Whom a gain keeps is the likelier to leave later (``cxroi.value.forward``); of a gain that fades that
+    is counted as of one that lasts, so its value differs from the run's own by 1 to 10 % over 12 quarters in simulated companies (22 %
+    in one of noisy answers that last), a small part of the draws' spread.
+
     Attributes
     ----------
     exposure : str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -19,7 +18,6 @@ from cxroi.evidence.sensitivity import Sensitivity, sensitivity, sensitivity_che
 from cxroi.evidence.shape import Shape, satisfaction_shape
 from cxroi.evidence.specification import SpecificationCurve, specification_curve
 from cxroi.linkage import Linkage, headline_method
-from cxroi.linkage.fit import WORKERS
 from cxroi.linkage.ladder import CRITICAL
 from cxroi.linkage.model import STANDARD_OUTCOMES
 from cxroi.panel import Panel
@@ -162,31 +160,24 @@ def gather(panel: Panel, found: Mapping[tuple[str, str], Linkage | str], exposur
     adjusted = {key: linkage for key, linkage in found.items() if key[1] in ("raw", "adjusted")}
     is_first = exposure == panel.metrics[0]
     looked_at = {outcome: one for outcome, one in headline.items() if is_first and outcome in STANDARD_OUTCOMES}
-
-    def curve(outcome: str) -> SpecificationCurve | None:
+    curves: dict[str, SpecificationCurve] = {}
+    for outcome in looked_at:
         if isinstance(adjusted.get((outcome, "adjusted")), Linkage):
             with suppress(InputError):  # a company too small for a curve still has its estimates
-                return specification_curve(panel, exposure, outcome, linkages=adjusted, most_rows=CURVE_ROWS)
-        return None
-
-    with ThreadPoolExecutor(WORKERS) as workers:  # numpy leaves Python's lock while it computes
-        segments = workers.submit(segment_linkages, panel, looked_at.values())
-        curves = workers.map(curve, looked_at)
-        calendar = workers.submit(by_event, panel, looked_at.values())
-        shape = workers.submit(satisfaction_shape, panel, exposure, linkages=adjusted) if looked_at else None
-        pilot = pilot_linkages(panel, exposure) if is_first else ""
-        events = calendar.result()
-        return Findings(
-            exposure=exposure,
-            headline=headline,
-            sensitivity={outcome: sensitivity(linkage) for outcome, linkage in headline.items()},
-            bounds={outcome: nonresponse_bounds(linkage, tilts=("answer",)) for outcome, linkage in looked_at.items()},
-            segments=segments.result(),
-            shape=None if shape is None else shape.result(),
-            curves={outcome: own for outcome, own in zip(looked_at, curves, strict=True) if own is not None},
-            pilot=None if isinstance(pilot, str) else pilot,
-            calendar=None if isinstance(events, str) else events,
-        )
+                curves[outcome] = specification_curve(panel, exposure, outcome, linkages=adjusted, most_rows=CURVE_ROWS)
+    pilot = pilot_linkages(panel, exposure) if is_first else ""
+    calendar = by_event(panel, looked_at.values())
+    return Findings(
+        exposure=exposure,
+        headline=headline,
+        sensitivity={outcome: sensitivity(linkage) for outcome, linkage in headline.items()},
+        bounds={outcome: nonresponse_bounds(linkage, tilts=("answer",)) for outcome, linkage in looked_at.items()},
+        segments=segment_linkages(panel, looked_at.values()),
+        shape=satisfaction_shape(panel, exposure, linkages=adjusted) if looked_at else None,
+        curves=curves,
+        pilot=None if isinstance(pilot, str) else pilot,
+        calendar=None if isinstance(calendar, str) else calendar,
+    )
 
 
 def _strengths(found: Sensitivity | None) -> list[dict[str, object]]:

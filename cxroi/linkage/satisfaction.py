@@ -24,7 +24,7 @@ from cxroi.panel import Panel
 
 FEWEST_PAIRS = 100
 FEWEST_LAGS = 3
-MOST_CUSTOMERS, MOST_PATTERNS = 200_000, 20_000  # of the likelihood; a systematic sample of more
+MOST_CUSTOMERS, MOST_PATTERNS = 50_000, 20_000  # of the likelihood; a systematic sample of more
 CHUNK = 4_000  # patterns whose covariance matrices are held at a time
 ROWS = 16_384  # customers who are looked at together
 PARAMETERS = ("lasting", "fading", "fade", "noise")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import formulaic
 import numpy as np
@@ -27,6 +27,7 @@ from cxroi.panel import Panel
 
 FEWEST_ROWS_OF_A_LEVEL = 30
 MOST_LEVELS = 20
+T = TypeVar("T", pd.Series, Floats)
 BEND = "satisfaction_bend"  # squared distance of satisfaction from its mean
 OBSERVED = "log_observed"  # of one more than the periods that a customer was seen in before
 MISSING, OTHER = "(missing)", "(other)"
@@ -61,8 +62,7 @@ class Preparation:
         if self.net is not None:
             columns |= net_columns(rows, self.net)
         if self.bends is not None:
-            exposure, centre = self.bends
-            columns[BEND] = (rows[exposure] - centre) ** 2 + rows["satisfaction_spread"]
+            columns[BEND] = self._bend(rows[self.bends[0]], rows["satisfaction_spread"])
         if "periods_before" in rows:
             columns[OBSERVED] = np.log1p(rows["periods_before"].to_numpy(dtype=float))
         return rows.assign(**columns).rename(columns=self.aliases)
@@ -73,8 +73,13 @@ class Preparation:
         if self.net is not None:
             values |= net_columns(rows[list(SOURCES)].assign(**values), self.net)
         if self.bends is not None:
-            values[BEND] = (values[exposure] - self.bends[1]) ** 2 + values["satisfaction_spread"]
+            values[BEND] = self._bend(values[exposure], values["satisfaction_spread"])
         return values
+
+    def _bend(self, score: T, spread: T) -> T:
+        """Expected squared distance of satisfaction from its mean, squared points."""
+        assert self.bends is not None
+        return (score - self.bends[1]) ** 2 + spread
 
 
 def _with_levels(values: pd.Series, levels: tuple[str, ...]) -> pd.Categorical[str]:

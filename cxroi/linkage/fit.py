@@ -116,7 +116,7 @@ class Fit:
         return self.influence_of(slice(0, len(self.clusters)))
 
     def influence_of(self, some: slice) -> Floats:
-        """That of some consecutive clusters, shape (g, k)."""
+        """Contribution of some consecutive clusters to the coefficients, shape (g, k)."""
         parts = (
             (left.of_clusters(some) if isinstance(left, ClusterScores) else left[some], right)
             for left, right in self.factors
@@ -323,15 +323,12 @@ def joint_covariance(fits: Sequence[Fit]) -> Floats:
 
     def of_block(block: int) -> Floats:
         places = [slice(int(end[block]), int(end[block + 1])) for end in ends]
-        if len(fits) == 1:
-            stacked = fits[0].influence_of(places[0])
-        else:
-            codes = np.unique(np.concatenate([one.clusters[own] for one, own in zip(fits, places, strict=True)]))
-            stacked = np.zeros((len(codes), int(edges[-1])))
-            for number, (one, own) in enumerate(zip(fits, places, strict=True)):
-                if own.stop > own.start:
-                    mine = np.searchsorted(codes, one.clusters[own])
-                    stacked[mine, edges[number] : edges[number + 1]] = one.influence_of(own)
+        codes = np.unique(np.concatenate([one.clusters[own] for one, own in zip(fits, places, strict=True)]))
+        stacked = np.zeros((len(codes), int(edges[-1])))
+        for number, (one, own) in enumerate(zip(fits, places, strict=True)):
+            if own.stop > own.start:
+                mine = np.searchsorted(codes, one.clusters[own])
+                stacked[mine, edges[number] : edges[number + 1]] = one.influence_of(own)
         return np.asarray(stacked.T @ stacked)
 
     return np.asarray(sum(_in_parallel(of_block, range(len(cuts) + 1))))

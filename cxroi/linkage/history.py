@@ -148,12 +148,11 @@ def _correlations(rows: pd.DataFrame, exposure: str) -> tuple[float, ...]:
 def net_columns(rows: pd.DataFrame, net: NetHistory) -> dict[str, Floats]:
     """The columns ``orders_now_net``, ``orders_before_net``, ``basket_net`` for rows of a panel, shape (rows,) each."""
     before = rows["periods_before"].to_numpy(dtype=float)
-    last, earlier = _past_scores(rows, net)
     orders = rows["orders_now"].to_numpy(dtype=float) + rows["orders_before"].to_numpy(dtype=float) * before
     margin = rows["margin_now"].to_numpy(dtype=float) + rows["margin_before"].to_numpy(dtype=float) * before
     per_order = np.where(orders > 0, margin / np.maximum(orders, 1.0), net.basket)
     basket = np.log(np.clip(per_order / net.basket, *BASKET_LIMITS)) if net.basket > 0 else np.zeros(len(rows))
-    past = np.where(before > 0, earlier, last)
+    past = _past_of_baskets(rows, net)
     columns = (*net_orders(rows, net), basket - (net.basket_slope + net.basket_bend * past) * past)
     return dict(zip(NET_COLUMNS, columns, strict=True))
 
@@ -179,8 +178,7 @@ def net_orders_by_slope(rows: pd.DataFrame, net: NetHistory) -> tuple[tuple[Floa
 
 def net_basket_by_slope(rows: pd.DataFrame, net: NetHistory) -> tuple[Floats, Floats]:
     """Derivatives of the column ``basket_net`` by ``basket_slope``, and by ``basket_bend``."""
-    last, earlier = _past_scores(rows, net)
-    past = np.where(rows["periods_before"].to_numpy(dtype=float) > 0, earlier, last)
+    past = _past_of_baskets(rows, net)
     return -past, -(past**2)
 
 
@@ -203,6 +201,12 @@ def _past_scores(rows: pd.DataFrame, net: NetHistory) -> tuple[Floats, Floats]:
     if net.exposure and net.exposure in rows:
         score = np.nan_to_num(rows[net.exposure].to_numpy(dtype=float) - net.centre)
     return net.correlation(np.zeros(len(rows))) * score, net.correlation(before) * score
+
+
+def _past_of_baskets(rows: pd.DataFrame, net: NetHistory) -> Floats:
+    """The past score that a mean basket is compared with: the average one, or the last where there is no other, shape (rows,)."""
+    last, earlier = _past_scores(rows, net)
+    return np.where(rows["periods_before"].to_numpy(dtype=float) > 0, earlier, last)
 
 
 def _posterior(orders: Floats, expected: Floats, shape: float) -> Floats:

@@ -15,6 +15,7 @@ from cxroi.simulate import simulate
 from cxroi.tables import Tables, read_tables
 from cxroi.value import CustomerValue, lifetime_value
 from cxroi.value.outlook import FORECAST_COLUMNS, LEVELS, POINTS, crps, outlook, realised, record, scored
+from cxroi.value.season import season
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,20 @@ def test_the_forecast_is_the_value_s_own_path(value: CustomerValue, scores: pd.D
     assert found["quarter"].loc["retained"].tolist() == [
         periods.label(value.panel.last_period + ahead) for ahead in range(1, 5)
     ]
+
+
+def test_orders_and_margin_follow_the_season(tables: Tables, panel: Panel) -> None:
+    """The forecast is the value's own path times the season of each quarter, and its draws hold the season's error."""
+    value = lifetime_value(panel, exposure="nps", horizon_quarters=4, annual_discount_rate=0.1, seed=3, draws=200)
+    of_year, path = season(panel), value.forward(4)
+    assert np.abs(of_year.orders).max() > 0.01  # ten quarters show one
+    found = outlook(value).set_index(["measure", "quarters_ahead"])
+    for at in range(1, 5):
+        quarter = (panel.last_period + at) % 4
+        assert found.loc[("retained", at), "expected"] == pytest.approx(path.survival[0, at - 1], rel=1e-12)
+        for measure, own, log in (("orders", path.orders, of_year.orders), ("margin", path.baseline, of_year.margin)):
+            expected = own[0, at - 1] * np.exp(log[quarter])
+            assert found.loc[(measure, at), "expected"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_ranges_hold_the_chance_in_so_many_customers(value: CustomerValue, scores: pd.DataFrame) -> None:
@@ -168,7 +183,7 @@ def test_another_company_or_quarter_is_not_scored() -> None:
 def test_forecasts_of_a_simulated_company_meet_what_came(
     tables: Tables, panel: Panel, value: CustomerValue, scores: pd.DataFrame
 ) -> None:
-    """In a world without shocks or seasons what comes lies near the forecast: within twice its 90 % half-width each time."""
+    """In a world without shocks what comes lies near the forecast: within twice its 90 % half-width each time."""
     found = scored(outlook(value, scores=scores), realised(tables, panel))
     assert len(found) == 16
     half = (found["high"] - found["low"]) / 2

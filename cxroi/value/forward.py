@@ -19,6 +19,7 @@ from cxroi.linkage.model import PATH, base_level, weights_towards_base
 from cxroi.linkage.persistence import Persistence
 from cxroi.linkage.satisfaction import expects_satisfaction
 from cxroi.panel import Panel
+from cxroi.value.season import QUARTERS_OF_A_YEAR, season
 
 Floats = NDArray[np.float64]
 AGES = ("log_tenure", OBSERVED)
@@ -29,7 +30,6 @@ LEVEL_ROWS = 500
 SHAPES = (1.0, 6.0)
 LARGEST_FRAILTY = 3.0
 MONEY = frozenset({"baseline", "higher", "fading", "through_retention", "through_spend"})
-QUARTERS_OF_A_YEAR = 4
 NEWTON_STEPS = 6
 SECANT_POINTS = 0.5  # a case's gains are of this order; the response is exact for a constant gain of this size
 BANDS = {
@@ -476,20 +476,11 @@ def _shifts(fitted: list[Linkage], coefficients: list[Floats], generator: np.ran
 
 
 def _without_season(panel: Panel, people: pd.DataFrame) -> dict[str, pd.Series]:
-    """Orders and margin of the last period less its season, for the forecast has none; empty where the season is not known.
-
-    Season: orders of a kept customer in the same periods of earlier years over their centred mean of a year, so that a trend is none.
-    """
-    base = panel.base[panel.base["level"] == ""].pivot_table(index="period", columns="column", values="mean")
-    if "orders_now" not in people or "orders" not in base or panel.period != "quarter":
+    """Orders and margin of the last period less the season of its orders, for the years ahead have none."""
+    if "orders_now" not in people:
         return {}
-    each = base["orders"] / base.get("retained", 1.0)
-    rate = each.map(np.log).reindex(range(base.index.min(), panel.last_period))
-    a_year = rate.rolling(QUARTERS_OF_A_YEAR).mean()
-    centred = rate - (a_year.shift(-1) + a_year.shift(-2)) / 2
-    earlier = centred[centred.index % QUARTERS_OF_A_YEAR == (panel.last_period - 1) % QUARTERS_OF_A_YEAR].dropna()
-    season = float(np.exp(earlier.mean())) if len(earlier) and np.isfinite(earlier).all() else 1.0
-    return {name: people[name] / season for name in ("orders_now", "margin_now")}
+    usual = float(np.exp(season(panel).orders[panel.last_period % QUARTERS_OF_A_YEAR]))
+    return {name: people[name] / usual for name in ("orders_now", "margin_now")}
 
 
 def _recent_periods(panel: Panel) -> list[int]:

@@ -20,9 +20,10 @@ from cxroi.linkage import Linkage, headline_method, standard_linkages
 from cxroi.linkage.calibrated import calibrated
 from cxroi.linkage.persistence import Persistence, estimate_persistence, persistence_of
 from cxroi.panel import Panel
-from cxroi.value.forward import QUARTERS_OF_A_YEAR, Equations, Paths, run_forward, score_bands
+from cxroi.value.forward import Equations, Paths, run_forward, score_bands
 from cxroi.value.referrals import NO_SAVING, NO_SHARE, one_referral
 from cxroi.value.response import MarginResponse
+from cxroi.value.season import QUARTERS_OF_A_YEAR
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,7 +1,7 @@
 """What the next four quarters are expected to bring, kept so that they can judge it, and how earlier expectations did.
 
-Nothing is fitted here: the forecast is the value's own run forward, with the chance in so many customers added; the
-score is carried on as it last was. What came is counted over the very customers that a forecast was made for.
+The forecast is the value's own run forward, with the season of the year on orders and margin and the chance in so many
+customers added; the score is carried on as it last was. What came is counted over the very customers that a forecast was made for.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from cxroi import periods
 from cxroi.panel import Panel, followed
 from cxroi.tables import Tables
 from cxroi.value.lifetime import CustomerValue
+from cxroi.value.season import QUARTERS_OF_A_YEAR, season
 
 Floats = NDArray[np.float64]
 QUARTERS_AHEAD = 4
@@ -55,8 +56,8 @@ def outlook(value: CustomerValue, *, scores: pd.DataFrame | None = None) -> pd.D
 
     Notes
     -----
-    The spread has two parts: the draws of the linkage, and chance among a finite number of customers (binomial for who
-    stays; for orders and margin by the mean square of the last quarter that is known). A shock that reaches everybody
+    The spread has three parts: the draws of the linkage, the error of the season, and chance among a finite number of
+    customers (binomial for who stays; for orders and margin by the mean square of the last quarter that is known). A shock that reaches everybody
     is in neither, so that a record of too narrow ranges says how large such shocks are. The score is carried on as it
     last was, with the sampling error of both its measurements.
     """
@@ -174,19 +175,23 @@ def _outcome_rows(value: CustomerValue) -> list[tuple[object, ...]]:
     panel, customers = value.panel, value.customers
     paths = value.forward(QUARTERS_AHEAD)
     generator = np.random.default_rng([value.seed, 2])
-    expected = {"retained": paths.survival, "orders": paths.orders, "margin": paths.baseline}
-    square = _mean_squares(panel)
+    spent = {"orders": paths.orders, "margin": paths.baseline}
+    square, of_year = _mean_squares(panel), season(panel)
+    for_season = generator.spawn(1)[0]
     rows: list[tuple[object, ...]] = []
     for at in range(QUARTERS_AHEAD):
         left = paths.survival[:, at]
+        quarter = (panel.last_period + at + 1) % QUARTERS_OF_A_YEAR
+        by_season = of_year.factors(quarter, for_season.standard_normal((2, len(left) - 1)))
+        expected = {"retained": left} | {name: spent[name][:, at] * by_season[name] for name in spent}
         chance: dict[str, Floats] = {
             "retained": generator.binomial(customers, np.clip(left[1:], 0.0, 1.0)) / customers - left[1:]
         }
-        for name in ("orders", "margin"):
-            drawn = expected[name][1:, at]
+        for name in spent:
+            drawn = expected[name][1:]
             variance = np.maximum(square[name] * left[1:] / max(square["retained"], 1e-9) - drawn**2, 0.0)
             chance[name] = generator.standard_normal(len(drawn)) * np.sqrt(variance / customers)
-        found = {name: (expected[name][0, at], expected[name][1:, at] + chance[name]) for name in OUTCOMES}
+        found = {name: (expected[name][0], expected[name][1:] + chance[name]) for name in OUTCOMES}
         found["margin_total"] = tuple(customers * part for part in found["margin"])  # type: ignore[assignment]
         for measure, (mean, draws) in found.items():
             if np.isfinite(mean) and np.isfinite(draws).all():

@@ -52,7 +52,7 @@ TAKEN_NAMES = frozenset(
         *("customer_id", "joined_on", "left_on", "customer", "period", "period_start", "period_end", "period_label"),
         *("joined", "left", "was_active", "at_risk", "weight", "position"),
         *["tenure", "orders_now", "margin_now", "orders_before", "margin_before", "periods_before"],
-        *["orders_now_net", "orders_before_net", "basket_net"],
+        *["orders_now_net", "orders_so_far_net", "basket_net"],
         *["orders_so_far", "margin_so_far", "last_ordered", "next_orders", "next_revenue", "next_margin"],
         *(f"next_{name}" for name in FURTHER_OUTCOMES),
         *[

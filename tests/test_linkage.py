@@ -18,6 +18,7 @@ from cxroi.linkage.effects import Slopes, average_effect, average_product_effect
 from cxroi.linkage.fit import Family, fit, joint_covariance, mean
 from cxroi.linkage.history import NET_COLUMNS, NetHistory, net_columns
 from cxroi.linkage.model import _in_levels_with_any
+from cxroi.linkage.satisfaction import COLUMNS
 from cxroi.linkage.separation import firth, separating_direction
 from cxroi.linkage.weights import calibrate
 from cxroi.panel import Panel, build_panel
@@ -219,13 +220,43 @@ def test_history_does_not_move_with_the_score_while_slopes_are_zero() -> None:
 def test_history_by_hand() -> None:
     net = history(order_slope=0.1, basket_slope=0.05)
     found = net_columns(purchases(9.0), net)  # two points above the centre
-    # four orders now where 2·exp(0.1·0.8·2) are expected; six orders in the two periods before, correlation 0.7 and 0.6
+    # four orders now where 2·exp(0.1·0.8·2) are expected; with the six of the two periods before, correlation 0.7 and 0.6
     assert found["orders_now_net"][2] == pytest.approx(np.log((2.5 + 4) / (2.5 + 2 * np.exp(0.16))))
-    assert found["orders_before_net"][2] == pytest.approx(np.log((2.5 + 6) / (2.5 + 4 * np.exp(0.13))))
+    expected = 2 * np.exp(0.16) + 4 * np.exp(0.13)
+    assert found["orders_so_far_net"][2] == pytest.approx(np.log((2.5 + 4 + 6) / (2.5 + expected)))
     assert found["basket_net"][2] == pytest.approx(np.log((500 + 560) / 10 / 100) - 0.05 * 0.65 * 2)
-    # nobody known before: nothing is expected, nothing is held against the customer
-    assert found["orders_before_net"][0] == 0.0
+    # nobody known before: the last period is all
+    assert found["orders_so_far_net"][0] == found["orders_now_net"][0]
     assert found["basket_net"][0] == pytest.approx(-0.05 * 0.8 * 2)
+
+
+def test_orders_so_far_are_the_same_on_average_whatever_satisfaction_was() -> None:
+    """Counts of customers with own gamma rates and past satisfaction: the mean posterior is 1 for the unhappy and the happy."""
+    generator = np.random.default_rng(3)
+    n, net = 200_000, history(order_slope=0.2)
+    past = generator.normal(0.0, 1.5, (2, n))
+    before = generator.integers(0, 7, n).astype(float)
+    rate = generator.gamma(net.order_shape, net.order_rate / net.order_shape, n)
+    now, earlier = (
+        generator.poisson(rate * size * np.exp(0.2 * z)) for size, z in zip((1.0, before), past, strict=True)
+    )
+    rows = pd.DataFrame(
+        {
+            "orders_now": now,
+            "orders_before": earlier / np.maximum(before, 1.0),
+            "margin_now": 0.0,
+            "margin_before": 0.0,
+            "periods_before": before,
+            **dict.fromkeys(COLUMNS, 0.0),
+            "satisfaction_last": past[0],
+            "satisfaction_earlier": past[1],
+        }
+    )
+    posterior = np.exp(net_columns(rows, net)["orders_so_far_net"])
+    for z in past:
+        for side in (z < -1, z > 1):
+            own = posterior[side]
+            assert abs(own.mean() - 1.0) < 4 * own.std() / np.sqrt(len(own))
 
 
 def test_a_happier_customer_needs_more_orders_to_look_the_same() -> None:

@@ -21,7 +21,7 @@ from cxroi.linkage.persistence import estimate_persistence
 from cxroi.linkage.satisfaction import expects_satisfaction
 from cxroi.panel import Panel
 
-NET_COLUMNS = ("orders_now_net", "orders_before_net", "basket_net")
+NET_COLUMNS = ("orders_now_net", "orders_so_far_net", "basket_net")
 SOURCES = ("orders_now", "margin_now", "orders_before", "margin_before", "periods_before")
 FEWEST_PAIRS = 100
 SMALLEST_SHAPE, LARGEST_SHAPE = 0.05, 50.0
@@ -146,7 +146,7 @@ def _correlations(rows: pd.DataFrame, exposure: str) -> tuple[float, ...]:
 
 
 def net_columns(rows: pd.DataFrame, net: NetHistory) -> dict[str, Floats]:
-    """The columns ``orders_now_net``, ``orders_before_net``, ``basket_net`` for rows of a panel, shape (rows,) each."""
+    """The columns ``orders_now_net``, ``orders_so_far_net``, ``basket_net`` for rows of a panel, shape (rows,) each."""
     before = rows["periods_before"].to_numpy(dtype=float)
     orders = rows["orders_now"].to_numpy(dtype=float) + rows["orders_before"].to_numpy(dtype=float) * before
     margin = rows["margin_now"].to_numpy(dtype=float) + rows["margin_before"].to_numpy(dtype=float) * before
@@ -158,22 +158,28 @@ def net_columns(rows: pd.DataFrame, net: NetHistory) -> dict[str, Floats]:
 
 
 def net_orders(rows: pd.DataFrame, net: NetHistory) -> tuple[Floats, Floats]:
-    """The columns ``orders_now_net`` and ``orders_before_net`` alone."""
+    """The columns ``orders_now_net`` and ``orders_so_far_net`` alone.
+
+    All orders so far stand together: only then is their posterior mean, by which the equation multiplies, the same on average whatever
+    past satisfaction was. Apart from the last period's, with one coefficient however many periods they come from, they are not.
+    """
     expected_now, expected_before = _expected_orders(rows, net)
-    orders_before = rows["orders_before"].to_numpy(dtype=float) * rows["periods_before"].to_numpy(dtype=float)
+    now = rows["orders_now"].to_numpy(dtype=float)
+    before = rows["orders_before"].to_numpy(dtype=float) * rows["periods_before"].to_numpy(dtype=float)
     return (
-        _posterior(rows["orders_now"].to_numpy(dtype=float), expected_now, net.order_shape),
-        _posterior(orders_before, expected_before, net.order_shape),
+        _posterior(now, expected_now, net.order_shape),
+        _posterior(now + before, expected_now + expected_before, net.order_shape),
     )
 
 
 def net_orders_by_slope(rows: pd.DataFrame, net: NetHistory) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
     """Derivatives of both columns of :func:`net_orders` by ``order_slope``, and by ``order_bend``."""
-    now, before = (
-        (-expected * score / (net.order_shape + expected), score)
-        for expected, score in zip(_expected_orders(rows, net), _past_scores(rows, net), strict=True)
-    )
-    return (now[0], before[0]), (now[0] * now[1], before[0] * before[1])
+    (now, before), (last, earlier) = _expected_orders(rows, net), _past_scores(rows, net)
+    of_now, so_far = net.order_shape + now, net.order_shape + now + before
+    now, before = now * last, before * earlier
+    by_slope = -now / of_now, -(now + before) / so_far
+    now, before = now * last, before * earlier
+    return by_slope, (-now / of_now, -(now + before) / so_far)
 
 
 def net_basket_by_slope(rows: pd.DataFrame, net: NetHistory) -> tuple[Floats, Floats]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +13,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from cxroi import plots
+from cxroi import periods, plots
 from cxroi.case import BusinessCase, business_case, parse_case
 from cxroi.language import Language, OutcomePeriod
 from cxroi.panel import build_panel
-from cxroi.report import readings, show, views
+from cxroi.report import readings, results, show, views
 from cxroi.report.company import Assessment, assess
 from cxroi.report.executive import executive_report
 from cxroi.report.grounds import change_section
@@ -187,6 +188,52 @@ def test_a_fall_is_called_a_fall(assessment: Assessment, report: Report) -> None
     vi = executive_report(assessment, VI).sections[0]
     assert f"giảm {VI.points(size)} so với quý trước" in vi.title
     assert "thay đổi -" not in " ".join([vi.title, *(each.text for each in vi.sentences)])
+
+
+# quarters that are shown
+
+
+def with_surveys(sample: Path, folder: Path, rows: pd.DataFrame) -> Path:
+    """The sample with other answers."""
+    shutil.copytree(sample, folder)
+    rows.to_csv(folder / "surveys.csv", index=False)
+    return folder
+
+
+def test_answers_after_the_last_complete_quarter_hide_none(
+    assessment: Assessment, sample: Path, tmp_path: Path
+) -> None:
+    rows = pd.read_csv(sample / "surveys.csv")
+    late = rows[(rows["metric"] == "nps") & rows["score"].notna()].drop_duplicates("customer_id").tail(2)
+    days = {"invited_at": "2026-10-04 09:00:00", "answered_at": "2026-10-05 10:00:00"}
+    late = late.assign(response_id=["LATE1", "LATE2"], **days)
+    tables = read_tables(with_surveys(sample, tmp_path / "late", pd.concat([rows, late])))
+    panel = build_panel(tables)
+    told = views.until_end(tables, panel)
+    frame = results.score(told, "nps", period="quarter").tidy()  # type: ignore[union-attr]
+    assert frame["period"].max() == views.last_quarter(tables, panel, "nps") == "2026Q3"
+    assert not frame["suppressed"].any()
+    change = views.changes(tables, panel)
+    assert isinstance(change, pd.DataFrame)
+    assert change["estimate"].iloc[0] == assessment.changes["nps"]["estimate"].iloc[0]  # type: ignore[index, union-attr]
+    assert views.distribution(told, "nps")["n"].sum() == frame["n"].sum()  # type: ignore[index]
+
+
+def test_a_hidden_quarter_has_no_change(sample: Path, tmp_path: Path) -> None:
+    rows = pd.read_csv(sample / "surveys.csv")
+    own = (rows["metric"] == "nps") & rows["score"].notna() & (rows["answered_at"] >= "2026-07-01")
+    few = rows.drop(rows.index[own][3:])
+    tables = read_tables(with_surveys(sample, tmp_path / "few", few))
+    panel = build_panel(tables)
+    frame = results.score(tables, "nps", period="quarter").tidy()  # type: ignore[union-attr]
+    hidden = frame.loc[frame["suppressed"], "period"].tolist()
+    assert len(hidden) == 2, "the one of three customers, and one that would tell it"
+    last = views.last_quarter(tables, panel, "nps")
+    assert last == frame.loc[~frame["suppressed"], "period"].max()
+    for quarter in ("2026Q3", hidden[0], periods.label(periods.index(hidden[0]) + 1)):
+        assert results.change(tables, "nps", quarter) == results.FEW_ANSWERED
+    told = show.said(results.FEW_ANSWERED, VI)
+    assert told.startswith("một trong hai quý không được hiển thị")
 
 
 # periods

@@ -120,7 +120,9 @@ def _touchpoints(tables: Tables, panel: Panel) -> pd.DataFrame | str:
         return results.NO_ANSWERS
     if not views.asked_at(tables, ["touchpoint"]):
         return NO_TOUCHPOINTS
-    found = views.scores_by(tables, [each for each in METRICS[1:] if each in panel.metrics], ["touchpoint"])
+    found = views.scores_by(
+        views.until_end(tables, panel), [each for each in METRICS[1:] if each in panel.metrics], ["touchpoint"]
+    )
     if isinstance(found, str):
         return found
     named = found[found["level"].notna()] if len(found) else found
@@ -130,5 +132,5 @@ def _touchpoints(tables: Tables, panel: Panel) -> pd.DataFrame | str:
 def _by_segment(tables: Tables, panel: Panel, exposure: str) -> pd.DataFrame | str:
     if not exposure:
         return results.NO_ANSWERS
-    found = views.scores_by(tables, [exposure], tables.segments)
+    found = views.scores_by(views.until_end(tables, panel), [exposure], tables.segments)
     return found if isinstance(found, str) or len(found) else NO_SEGMENTS

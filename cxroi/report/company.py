@@ -99,13 +99,14 @@ class Opening:
         value = _value(estimates, exposure, self)
         stated = _decide(self, exposure, value)
         decision = stated if isinstance(stated, str) else stated.through_customers() or NO_ROUTE
-        last = {metric: views.last_quarter(self.tables, panel, metric) for metric in panel.metrics}
+        told = views.until_end(self.tables, panel)
+        last = {metric: views.last_quarter(told, panel, metric) for metric in panel.metrics}
         return Assessment(
             tables=self.tables,
             panel=panel,
             estimates=estimates,
-            scores={metric: _scores(self.tables, metric, last[metric]) for metric in panel.metrics},
-            changes={metric: _change(self.tables, metric, last[metric]) for metric in panel.metrics},
+            scores={metric: _scores(told, metric, last[metric]) for metric in panel.metrics},
+            changes={metric: _change(told, metric, last[metric]) for metric in panel.metrics},
             exposure=exposure,
             value=value,
             case=self.case if isinstance(decision, str) else decision.case,

@@ -127,8 +127,9 @@ def timing(panel: Panel, *, language: Language) -> Sentences:
 def scores_answer(tables: Tables, panel: Panel, *, language: Language) -> Sentences:
     """What customers say now, how sure, and what would show more."""
     metric = results.main_exposure(panel)
-    last = views.last_quarter(tables, panel, metric or "nps")
-    frame = views.scores_by_quarter(tables, [metric or "nps"])
+    told = views.until_end(tables, panel)
+    last = views.last_quarter(told, panel, metric or "nps")
+    frame = views.scores_by_quarter(told, [metric or "nps"])
     if isinstance(frame, str):
         return _no_answer(frame, language)
     now = frame[frame["period"] == last]
@@ -137,7 +138,7 @@ def scores_answer(tables: Tables, panel: Panel, *, language: Language) -> Senten
     if now.empty:
         return _no_answer(results.NO_ANSWERS, language)
     row = now.iloc[0]
-    return [_score_now(row, language), *score_change(results.change(tables, metric, last), language=language)]  # type: ignore[arg-type]
+    return [_score_now(row, language), *score_change(results.change(told, metric, last), language=language)]  # type: ignore[arg-type]
 
 
 def _score_now(row: pd.Series, language: Language) -> str:

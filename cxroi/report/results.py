@@ -28,6 +28,7 @@ NO_ANSWERS = "the data have no answers"
 NO_CASE = "there is no case.yaml beside the data set; a case states the gain, the reach and the costs of a programme"
 NO_TERMS = "no value: {horizon_months, annual_discount_rate} in dataset.yaml"
 NO_DATES = "scores by quarter need surveys.answered_at or surveys.invited_at; these surveys have no dates"
+FEW_ANSWERED = "one of the two quarters is not shown: too few customers answered, or it would tell such a quarter"
 NOTHING_FIXED = "no controls, history or periods to hold fixed"
 AS_STATED = -1.0
 MONTHS_OF_A_QUARTER = 3
@@ -87,11 +88,19 @@ def score(
 
 
 def change(tables: Tables, metric: Metric, last: str) -> Scores | str:
-    """Change of a score from the quarter before ``last`` to ``last``, or why it cannot be had."""
-    if tables.surveys is None:
-        return NO_ANSWERS
+    """Change of a score from the quarter before ``last`` to ``last``, or why it cannot be had.
+
+    A quarter whose score is hidden among the quarters has no change either: the two together would tell it.
+    """
+    by_quarter = score(tables, metric, period="quarter")
+    if isinstance(by_quarter, str):
+        return by_quarter
+    before = periods.label(periods.index(last) - 1)
+    frame = by_quarter.tidy()
+    if frame.loc[frame["period"].isin([before, last]), "suppressed"].any():
+        return FEW_ANSWERED
     try:
-        return score_change(tables, metric, periods.label(periods.index(last) - 1), last)
+        return score_change(tables, metric, before, last)
     except InputError as error:
         return str(error)
 

@@ -5,6 +5,7 @@ Each function takes a result or the reason why there is none, and hands the reas
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -96,16 +97,28 @@ def _labels(panel: Panel, indices: pd.Series[int]) -> list[str]:
 def last_quarter(tables: Tables, panel: Panel, metric: str) -> str:
     """Label of the last quarter of which a score is told.
 
-    The one in which the last outcome's period ends; for a table of outcomes, whose periods may be longer, the last one
-    until then that has answers.
+    The one in which the last outcome's period ends, or the last one until then whose score can be shown.
     """
-    end = periods.label(periods.containing(window(panel)[1]))
-    found = end if panel.observed is None else results.score(tables, metric, period="quarter")
+    end = periods.containing(window(panel)[1])
+    found = results.score(until_end(tables, panel), metric, period="quarter")
     if isinstance(found, str):
-        return end
+        return periods.label(end)
     frame = found.tidy()
-    answered = frame.loc[frame["estimate"].notna() & (frame["period"] <= end), "period"]
-    return end if answered.empty else str(answered.max())
+    shown = frame.loc[frame["estimate"].notna() & frame["period"].notna(), "period"]
+    return periods.label(end) if shown.empty else str(shown.max())
+
+
+def until_end(tables: Tables, panel: Panel) -> Tables:
+    """The tables with the answers up to the quarter in which the last outcome's period ends, and those without a date.
+
+    Later ones belong to a quarter that is not over: few as they are, they would hide the one before.
+    """
+    dates = asked_at(tables, ["answered_at", "invited_at"])
+    if tables.surveys is None or not dates:
+        return tables
+    after = dt.datetime.combine(periods.start(periods.containing(window(panel)[1]) + 1), dt.time())
+    day = nw.coalesce(*(nw.col(name) for name in dates))
+    return replace(tables, surveys=tables.surveys.filter(day.is_null() | (day < after)))
 
 
 def last_outcome(panel: Panel, language: Language) -> str:
@@ -236,7 +249,8 @@ def distribution(tables: Tables, metric: str) -> pd.DataFrame | str:
 
 def changes(tables: Tables, panel: Panel) -> pd.DataFrame | str:
     """Change of each score between the last two quarters with its interval and the smallest detectable change."""
-    found = [results.change(tables, metric, last_quarter(tables, panel, metric)) for metric in panel.metrics]  # type: ignore[arg-type]
+    told = until_end(tables, panel)
+    found = [results.change(told, metric, last_quarter(told, panel, metric)) for metric in panel.metrics]  # type: ignore[arg-type]
     frame = _joined(found)
     if isinstance(frame, str):
         return frame

@@ -64,7 +64,7 @@ TAKEN_NAMES = frozenset(
             "window_ends",
             "window_over",
         ],
-        *["band", "share", "n", "satisfaction"],
+        *["band", "share", "n", "satisfaction", "answered_in"],
         *(f"satisfaction_{part}" for part in ("level", "last", "earlier", "path", "spread", "bend", "answer")),
     )
 )

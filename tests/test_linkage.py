@@ -15,7 +15,7 @@ from scipy import special
 from cxroi.errors import InputError
 from cxroi.linkage import Linkage, fit_linkage, grade, not_estimable, standard_linkages
 from cxroi.linkage.effects import Slopes, average_effect, average_product_effect
-from cxroi.linkage.fit import Family, fit, joint_covariance, mean
+from cxroi.linkage.fit import Family, fit, independent_columns, joint_covariance, mean
 from cxroi.linkage.history import NET_COLUMNS, NetHistory, net_columns
 from cxroi.linkage.model import _in_levels_with_any
 from cxroi.linkage.satisfaction import COLUMNS
@@ -189,6 +189,77 @@ def test_unequal_answering_is_weighted_to_the_base(panel: Panel, adjusted: dict[
         share = float((own["mean"] * own["n"]).sum() / own["n"].sum())
         # 2e-3: the ridge of the weights' own fit
         assert np.average(panel.rows["plan"] == level, weights=weights) == pytest.approx(share, abs=2e-3)
+
+
+def test_no_weight_exceeds_the_bound_whatever_is_asked_for() -> None:
+    """A mean that nobody's answer comes near: the bound holds, so a twentieth of the answers count at least."""
+    columns = np.random.default_rng(2).normal(size=(400, 1))
+    found = calibrate(columns, np.array([50.0]))
+    assert found.weights.max() <= 20.0 * (1 + 1e-9)
+    assert found.weights.mean() == pytest.approx(1.0)
+    assert found.effective_n >= 20.0
+
+
+# Names and units that must not matter
+
+
+@pytest.mark.parametrize("family", ["poisson", "gaussian"])
+@pytest.mark.parametrize("unit", [1e-12, 1e-9, 1e15])
+def test_a_fit_does_not_depend_on_the_unit_of_money(family: Family, unit: float) -> None:
+    generator = np.random.default_rng(5)
+    design = np.column_stack([np.ones(3_000), generator.normal(size=(3_000, 2))])
+    outcome = np.exp(design @ [10.0, 0.4, -0.2]) * generator.gamma(1.0, 1.0, 3_000)
+    one, other = (fit(design, outcome * by, np.arange(3_000), family=family) for by in (1.0, unit))
+    stretch = 1.0 if family == "poisson" else unit
+    np.testing.assert_allclose(other.coefficients[1:], one.coefficients[1:] * stretch, rtol=1e-6)
+    np.testing.assert_allclose(other.std_errors[1:], one.std_errors[1:] * stretch, rtol=1e-6)
+
+
+def test_a_control_far_from_zero_is_kept() -> None:
+    generator = np.random.default_rng(6)
+    near = generator.normal(size=(500, 1))
+    design = np.column_stack([np.ones(500), 1e6 + near, near[:, 0] * 2, np.full(500, 3.0)])
+    assert independent_columns(design).tolist() == [0, 1]
+    assert independent_columns(design[:, :2], rows=np.arange(0, 500, 2)).tolist() == [0, 1]
+
+
+def with_controls(panel: Panel, values: dict[str, Any]) -> Panel:
+    """The panel with these controls only; active customers have those of the first rows."""
+    first = {name: own[: len(panel.active)] for name, own in values.items()}
+    rows, active = panel.rows.assign(**values), panel.active.assign(**first)
+    return replace(panel, rows=rows, active=active, controls=tuple(values), segments=())
+
+
+def test_controls_may_have_any_name(panel: Panel) -> None:
+    """Names that hold a score's, and those that a design uses itself, give the figures of a plain name."""
+    generator = np.random.default_rng(7)
+    income = np.where(generator.random(len(panel.rows)) < 0.2, np.nan, generator.normal(size=len(panel.rows)))
+    kind = pd.Categorical.from_codes(generator.integers(0, 2, len(panel.rows)), ["gói.nps", "b"])
+    flag = generator.normal(size=len(panel.rows))
+
+    def figures(*names: str) -> list[float]:
+        values = dict(zip(names, (income, flag, kind), strict=True))
+        own = with_controls(panel, values)
+        found = standard_linkages(own, "nps", methods=("adjusted",))
+        return [found[outcome, "adjusted"].effect.estimate for outcome in ("retained", "orders", "margin")]
+
+    plain = figures("income", "flag", "kind")
+    for names in (
+        ("income", "income_missing", "unpssed"),
+        ("log_observed", "Intercept", "a.nps b"),
+        ("my col", "control_1", "class"),
+    ):
+        assert figures(*names) == pytest.approx(plain, rel=1e-9)
+
+
+def test_a_control_that_holds_the_scores_name_is_not_the_score(panel: Panel) -> None:
+    """A level of it that nobody leaves bars staying from being told without error, not the score."""
+    stayed = panel.rows["retained"].to_numpy() == 1
+    plan = pd.Categorical(np.where(stayed & (np.arange(len(stayed)) % 5 == 0), "gold", "plain"))
+    own = with_controls(panel, {"cnpsx": plan})
+    found = standard_linkages(own, "nps", methods=("adjusted",))["retained", "adjusted"]
+    assert found.predicting
+    assert not found.separated
 
 
 # History net of satisfaction

@@ -16,7 +16,9 @@ from scipy import linalg, special
 
 from cxroi.errors import InputError
 from cxroi.linkage import Linkage
+from cxroi.linkage.design import BEND
 from cxroi.linkage.fit import Floats, Ints
+from cxroi.linkage.satisfaction import COLUMNS
 
 RARE_SHARE = 0.15  # below it an odds ratio is close to a risk ratio: VanderWeele & Ding (2017), table 2
 RATIO_PER_DEVIATION = 0.91  # log risk ratio of a standardised difference: the same table
@@ -593,11 +595,12 @@ def benchmark_columns(linkage: Linkage, shift: Floats) -> dict[str, list[int]]:
         Change of its columns for one point; the columns of the score are those that change or name it.
     """
     declared = list(dict.fromkeys([*linkage.panel.controls, *linkage.panel.segments]))
-    aliases = {f"control_{position + 1}": name for position, name in enumerate(declared)}
+    design = linkage.design
+    aliases = {alias: name for name, alias in design.preparation.aliases.items()}
     groups: dict[str, list[int]] = {}
-    for position, column in enumerate(linkage.design.columns):
+    for position, column in enumerate(design.columns):
         name = column.partition("[")[0].removesuffix("_missing")
-        own = shift[position] or linkage.exposure in column or name.startswith("satisfaction_")
+        own = shift[position] or column in design.of_score or column in (*COLUMNS, BEND)
         if own or name in ("Intercept", "period_label"):
             continue
         name = aliases.get(name, name)

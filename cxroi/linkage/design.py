@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -30,6 +31,9 @@ MOST_LEVELS = 20
 T = TypeVar("T", pd.Series, Floats)
 BEND = "satisfaction_bend"  # squared distance of satisfaction from its mean
 OBSERVED = "log_observed"  # of one more than the periods that a customer was seen in before
+OWN_NAMES = re.compile(
+    rf"Intercept|{OBSERVED}|control_\d+|.*_missing"
+)  # of a design's columns: a control so called gets another
 MISSING, OTHER = "(missing)", "(other)"
 
 
@@ -50,11 +54,12 @@ class Preparation:
         """The same rows with numbers without gaps, categorical controls and ``period_label``; shape (rows, more columns)."""
         columns: dict[str, Any] = {}
         for column, levels in self.levels.items():
-            columns[column] = _with_levels(rows[column], levels)
+            columns[self.aliases.get(column, column)] = _with_levels(rows[column], levels)
         for column, median in self.medians.items():
+            name = self.aliases.get(column, column)
             if column in self.with_gaps:
-                columns[f"{self.aliases.get(column, column)}_missing"] = rows[column].isna().astype(float)
-            columns[column] = rows[column].astype(float).fillna(median)
+                columns[f"{name}_missing"] = rows[column].isna().astype(float)
+            columns[name] = rows[column].astype(float).fillna(median)
         labels = [calendar.label(index, self.period) for index in self.periods]
         if "period" in rows:
             codes = np.searchsorted(self.periods, rows["period"].to_numpy())
@@ -65,7 +70,7 @@ class Preparation:
             columns[BEND] = self._bend(rows[self.bends[0]], rows["satisfaction_spread"])
         if "periods_before" in rows:
             columns[OBSERVED] = np.log1p(rows["periods_before"].to_numpy(dtype=float))
-        return rows.assign(**columns).rename(columns=self.aliases)
+        return rows.assign(**columns)
 
     def of_satisfaction(self, rows: pd.DataFrame, columns: dict[str, Floats], exposure: str) -> dict[str, Floats]:
         """Columns that follow from expected satisfaction, for other expectations (``columns``) of the same rows."""
@@ -99,7 +104,7 @@ def prepare(panel: Panel, rows: pd.DataFrame, exposure: str) -> Preparation:
     with_gaps: list[str] = []
     aliases: dict[str, str] = {}
     for position, column in enumerate(dict.fromkeys([*panel.controls, *panel.segments])):
-        if not column.isidentifier() or keyword.iskeyword(column):
+        if not column.isidentifier() or keyword.iskeyword(column) or OWN_NAMES.fullmatch(column):
             aliases[column] = f"control_{position + 1}"
         if isinstance(rows[column].dtype, pd.CategoricalDtype):
             counts = rows[column].astype("object").where(rows[column].notna(), MISSING).value_counts()
@@ -151,6 +156,8 @@ class Design:
         Names of the k columns.
     dropped : tuple of str
         Columns that earlier ones determine.
+    of_score : frozenset of str
+        Those of the columns that the score is in, alone or in a product.
     """
 
     right_hand_side: str
@@ -161,6 +168,7 @@ class Design:
     dropped: tuple[str, ...]
     kept: Ints
     spec: Any
+    of_score: frozenset[str]
 
     def with_history(self, rows: pd.DataFrame, net: NetHistory) -> Design:
         """The same design with purchase history net of other slopes; ``rows`` are those of the matrix."""
@@ -191,7 +199,7 @@ class Design:
         """Change of every row's columns when the score rises by one point, shape (k,), or None if it differs between rows."""
         if not self.exposure:
             return np.zeros(len(self.columns))
-        terms = [column for column in self.columns if self.exposure in column]
+        terms = [column for column in self.columns if column in self.of_score]
         if terms != [self.exposure] or BEND in self.columns:
             return None
         unit = np.zeros(len(self.columns))
@@ -243,6 +251,7 @@ def build_design(
         dropped=tuple(name for name in names if name not in columns),
         kept=kept,
         spec=spec,
+        of_score=frozenset(names[index] for index in spec.variable_indices.get(exposure, ())),
     )
 
 

@@ -27,7 +27,11 @@ BLOCK_ROWS = 16_384  # a block stays in the processor's cache
 SUBSAMPLE_ROWS = 50_000
 MOST_ITERATIONS = 60
 LARGEST_COUNT = 1_000_000
-TOLERANCE = 1e-9  # of the squared Newton step in the metric of the information: a 30,000th of a standard error
+TOLERANCE = 1e-9  # of the squared Newton step in standard errors: a 30,000th of one
+FAR_FROM_ZERO = (
+    1 - 1e-6
+)  # share of a column's square that a constant explains: the mean is a thousand standard deviations from 0
+LEAST_DISPERSION = 1e-9  # of that of an outcome that nothing explains; below, rounding is all there is
 LARGEST_PREDICTOR = 700.0  # exp() of more overflows a float
 WORKERS = min(os.cpu_count() or 1, 4)
 CLUSTERS_AT_ONCE = 8_192
@@ -278,6 +282,12 @@ def independent_columns(design: Floats, *, rows: Ints | None = None, tolerance: 
     array([0, 1])
     """
     cross = _cross_product(design, rows)
+    first = picked(design, rows, slice(0, 1))
+    own = np.maximum(cross[0, 0] * np.diag(cross), np.finfo(float).tiny)
+    far = cross[0] ** 2 > FAR_FROM_ZERO * own
+    far[0] = False
+    if far.any() and (picked(design, rows, slice(0, None))[:, 0] == first[0, 0]).all():
+        cross = _cross_product(design - np.where(far, first[0], 0.0), rows)  # beside a constant the origin is free
     scale = np.sqrt(np.diag(cross))
     kept: list[int] = []
     for column in range(cross.shape[0]):
@@ -395,6 +405,14 @@ class _Known:
         weights = None if self.weights is None else self.weights[some]
         return _Known(np.asfortranarray(design), None, self.outcome[some], weights, self.family)
 
+    def dispersion(self, pearson: float) -> float:
+        """Unit of a squared step in standard errors, from the χ² at hand: it carries the unit of the outcome."""
+        if self.family == "logit":
+            return 1.0
+        power = 1 if self.family == "poisson" else 2
+        least = LEAST_DISPERSION * float((np.abs(self.outcome) ** power).mean())
+        return max(pearson / len(self.outcome), least)
+
 
 def _start(known: _Known) -> Floats:
     design = known.design
@@ -460,7 +478,7 @@ def _climb(known: _Known, start: Floats) -> _Top:
     while True:
         step = _solve(sums.information, sums.gradient)
         decrement = abs(float(sums.gradient @ step))
-        if decrement < TOLERANCE * max(1.0, abs(sums.objective) / len(known.outcome)):
+        if decrement < TOLERANCE * known.dispersion(sums.pearson):
             return _Top(coefficients + step, sums, iterations, True)
         if iterations == MOST_ITERATIONS or not np.all(np.isfinite(step)):
             return _Top(coefficients, sums, iterations, False)

@@ -523,7 +523,7 @@ def fit_outcome(
     if outcome in AMOUNTS and (float((target < 0).mean()) > MOST_NEGATIVE_ROWS or target.mean() <= 0):
         family = "gaussian"
     fitted, perfect = _fit_or_firth(design, picked, target, clusters, family, start)
-    by_score = not exposure or any(exposure in column for column in perfect)
+    by_score = not exposure or any(column in design.of_score for column in perfect)
     others = [name for name in design.columns if name not in ("Intercept", exposure)]
     adjusted = bool(others) and weights == "base"
     if not adjusted:

@@ -8,7 +8,7 @@ import numpy as np
 
 from cxroi.linkage.fit import Floats
 
-LARGEST_WEIGHT = 20.0  # times the mean weight; larger ones are trimmed
+LARGEST_WEIGHT = 20.0  # times the mean weight; what larger ones exceed it by goes to the others in proportion
 RIDGE = 1e-6
 
 
@@ -84,7 +84,21 @@ def calibrate(columns: Floats, targets: Floats, *, iterations: int = 100) -> Cal
         tilt, weights, objective = tilt + taken * step, trial_weights, trial_objective
     weights = weights * len(weights)
     trimmed = int((weights > LARGEST_WEIGHT).sum())
-    weights = np.minimum(weights, LARGEST_WEIGHT)
-    weights = weights / weights.mean()
+    weights = _bounded(weights)
     after = float(np.abs(np.average(centred, axis=0, weights=weights)).max())
     return Calibration(weights, float(weights.sum() ** 2 / (weights**2).sum()), before, after, trimmed)
+
+
+def _bounded(weights: Floats) -> Floats:
+    """Weights of mean 1, none above ``LARGEST_WEIGHT``."""
+    largest = np.zeros(len(weights), dtype=bool)
+    while True:
+        rest = len(weights) - LARGEST_WEIGHT * int(largest.sum())
+        others = float(weights[~largest].sum())
+        if rest <= 0 or others <= 0:  # nothing left for the others: all alike
+            return np.ones(len(weights))
+        found = np.where(largest, LARGEST_WEIGHT, weights * (rest / others))
+        over = (found > LARGEST_WEIGHT * (1 + 1e-12)) & ~largest
+        if not over.any():
+            return found
+        largest |= over

@@ -57,9 +57,9 @@ def outlook(value: CustomerValue, *, scores: pd.DataFrame | None = None) -> pd.D
     Notes
     -----
     The spread has three parts: the draws of the linkage, the error of the season, and chance among a finite number of
-    customers (binomial for who stays; for orders and margin by the mean square of the last quarter that is known). A shock that reaches everybody
-    is in neither, so that a record of too narrow ranges says how large such shocks are. The score is carried on as it
-    last was, with the sampling error of both its measurements.
+    customers (binomial for who stays; for orders and margin by the mean square of the last quarter that is known). A
+    shock that reaches everybody is in none, so that a record of too narrow ranges says how large such shocks are. The
+    score is carried on as it last was, with the sampling error of both its measurements.
     """
     panel = value.panel
     rows = _score_rows(value, scores)

@@ -15,6 +15,7 @@ from cxroi.tables.facts import parquet_facts, proven
 from cxroi.tables.fields import Field, fields_of, integer_families
 from cxroi.tables.further import further_columns
 from cxroi.tables.keys import key_violations, overlaps, take_sample
+from cxroi.tables.notation import thousands_faults, with_date_repairs
 from cxroi.tables.notices import currency_faults, refunds_notice, row_notices
 from cxroi.tables.presence import presence_faults
 from cxroi.tables.rules import Surroundings, rules_of
@@ -167,6 +168,10 @@ def _inspect_table(
         for rule, count in zip(rules, counts, strict=True)
         if count
     ]
+    violations = with_date_repairs(engine, source, fields, violations)
+    violations += thousands_faults(
+        engine, source, fields, around, {one.column for one in violations if one.rule == "not_a_number"}
+    )
     sample = take_sample(engine, source, fields, moment or "occurred_at") if is_large else None
     keys = key_violations(engine, source, fields, sample)
     violations += keys
@@ -228,7 +233,8 @@ def _resolved(dataset: Dataset, fields: Mapping[str, Mapping[str, Field]]) -> tu
 def _lacks_left_on(dataset: Dataset, fields: Mapping[str, Mapping[str, Field]]) -> bool:
     is_contract = dataset.retention is not None and dataset.retention.rule == "contract"
     has_customers = "customers" in fields and "outcomes" not in fields
-    return is_contract and has_customers and "left_on" not in fields["customers"]
+    is_mapped = "left_on" in dataset.source("customers").columns
+    return is_contract and has_customers and not is_mapped and "left_on" not in fields["customers"]
 
 
 def _unfinished(data_end: dt.date | None) -> list[Violation]:

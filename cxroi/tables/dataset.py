@@ -140,7 +140,7 @@ class TableSource(_Strict):
     columns: dict[str, str] = Field(default_factory=dict)
     sql: str | None = None
     delimiter: Literal[",", ";", "\t", "|"] | None = None
-    decimal: Literal[".", ","] = "."
+    decimal: Literal[".", ","] | None = None
     encoding: Encoding | None = None
 
     @model_validator(mode="after")

@@ -11,12 +11,11 @@ from cxroi.tables.source import Source
 from cxroi.tables.sql import identifier, listing, literal, normalised, trimmed
 
 INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"}
-WIDE_INTEGERS = {"UBIGINT", "HUGEINT", "UHUGEINT"}
 FLOATS = {"FLOAT", "DOUBLE"}
 TRUE = ("true", "t", "yes", "y", "1", "có", "co", "đúng")
 FALSE = ("false", "f", "no", "n", "0", "không", "khong", "sai")
-# A comma is a decimal sign only where the points before it, if any, stand between groups of three digits.
-DECIMAL_COMMA = r"^[+-]?(\d{1,3}([. ]\d{3})+|\d+)(,\d+)?$"
+# Where the decimal sign is declared, the other mark and blanks may only stand between groups of three digits.
+GROUPED = {",": r"^[+-]?(\d{1,3}([. ]\d{3})+|\d+)(,\d+)?$", ".": r"^[+-]?\d{1,3}([, ]\d{3})+(\.\d+)?$"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def mapped_names(source: Source) -> dict[str, str]:
             names[name] = there[name]
     if source.table == "customers":
         used = set(names.values())
-        names |= {clean: name for clean, name in there.items() if name not in used and clean not in names}
+        names |= {clean: name for clean, name in there.items() if name not in used and clean not in {*names, *asked}}
     return names
 
 
@@ -98,13 +97,16 @@ def further_names(source: Source) -> dict[str, str]:
     return {ours: theirs for ours, theirs in mapped_names(source).items() if ours not in known}
 
 
-def number_of(text: str, decimal: str) -> str:
-    """Finite number in a text, else null."""
-    if decimal == ",":
-        plain = f"replace(translate({text}, '. ' || chr(160), ''), ',', '.')"
-        spaced = f"replace({text}, chr(160), ' ')"
-        text = f"CASE WHEN regexp_matches({spaced}, {literal(DECIMAL_COMMA)}) THEN {plain} END"
+def number_of(text: str, decimal: str | None) -> str:
+    """Finite number in a text, else null; marks between thousands are read only where the decimal sign is declared."""
     number = f"TRY_CAST({text} AS DOUBLE)"
+    if decimal is not None:
+        marks = "." if decimal == "," else ","
+        plain = f"replace(translate({text}, '{marks} ' || chr(160), ''), {literal(decimal)}, '.')"
+        matching = f"regexp_matches(replace({text}, chr(160), ' '), {literal(GROUPED[decimal])})"
+        number = (
+            f"CASE WHEN {matching} THEN TRY_CAST({plain} AS DOUBLE) {'' if decimal == ',' else f'ELSE {number} '}END"
+        )
     return f"CASE WHEN isfinite({number}) THEN {number} END"
 
 
@@ -112,10 +114,11 @@ def moment_of(text: str) -> str:
     """Naive UTC timestamp in an ISO 8601 text, else null."""
     # A cast to TIMESTAMP would ignore an offset; names such as 'epoch' are no dates.
     moment = f"TRY_CAST({text} AS TIMESTAMPTZ) AT TIME ZONE 'UTC'"
-    return f"CASE WHEN starts_with({text}, '1') OR starts_with({text}, '2') THEN {moment} END"
+    begins = f"(starts_with({text}, '1') OR starts_with({text}, '2')) AND substr({text}, 5, 1) IN ('-', '/')"
+    return f"CASE WHEN {begins} THEN {moment} END"
 
 
-def _field(column: Column, raw: str, kind: str, *, decimal: str, is_integer: bool, is_tidy: bool) -> Field:
+def _field(column: Column, raw: str, kind: str, *, decimal: str | None, is_integer: bool, is_tidy: bool) -> Field:
     if column.kind == "id" and is_integer:
         return Field(column, f"CAST({raw} AS BIGINT)", f"CAST({raw} AS VARCHAR)", f"{raw} IS NULL")
     if kind == "VARCHAR" or kind.startswith("ENUM"):
@@ -133,7 +136,7 @@ def _field(column: Column, raw: str, kind: str, *, decimal: str, is_integer: boo
     return _text_field(column, f"CAST({raw} AS VARCHAR)", decimal)
 
 
-def _text_field(column: Column, raw: str, decimal: str, *, is_tidy: bool = False) -> Field:
+def _text_field(column: Column, raw: str, decimal: str | None, *, is_tidy: bool = False) -> Field:
     text = raw if is_tidy else trimmed(raw)
     empty, failed = f"{text} IS NULL", "{0} IS NOT NULL AND ({1}) IS NULL"
     if column.kind in ("id", "text"):

@@ -181,7 +181,7 @@ def _made(engine: Engine, source: Source, query: str, drops: Sequence[tuple[str,
         return f"CREATE TEMP TABLE {identifier(source.table)} AS {query}"
     target = literal(str(engine.folder / f"{source.table}_ready.parquet"))
     engine.connection.execute(f"COPY ({query}) TO {target} (FORMAT parquet)")
-    return f"CREATE TEMP VIEW {identifier(source.table)} AS {select(['*'], f'read_parquet({target})')}"
+    return f"CREATE TEMP VIEW {identifier(source.table)} AS {select(['*'], f'read_parquet({target}, hive_partitioning = false)')}"
 
 
 def _lost(inspection: Inspection, source: Source) -> str:

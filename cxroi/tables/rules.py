@@ -119,7 +119,7 @@ def _conversion_rule(table: str, column: Column) -> Rule:
             column.name,
             failed,
             f"must be {kind}",
-            repair=lambda value: _date_repair(table, column.name, value),
+            repair=_date_repair,
         )
     if column.kind in ("number", "score"):
         return Rule(
@@ -146,27 +146,31 @@ def _conversion_rule(table: str, column: Column) -> Rule:
     return Rule("unknown_choice", column.name, failed, allowed, repair=lambda value: "Recode them.")
 
 
-def _date_repair(table: str, column: str, value: str) -> str:
-    if re.match(r"^\d{1,2}[/.-]\d{1,2}[/.-]\d{4}", value):
-        mark = re.sub(r"\d", "", value)[0]
-        converted = f"strptime({column}, '%d{mark}%m{mark}%Y') as {column}"
-        converting = " ".join(["select * replace", f"({converted})", "from 'FILE'"])
-        return (
-            f"They look like day{mark}month{mark}year: export them as 2026-12-31, or convert them in {FILE_NAME}: "
-            f'tables: {{{table}: {{sql: "{converting}"}}}}.'
-        )
+def _date_repair(value: str) -> str:
+    if value.startswith("9999"):
+        return "Leave the cell empty where there is no such date yet."
     return "Export them as 2026-12-31 or 2026-12-31T23:59:59+07:00."
 
 
 def _number_repair(table: str, value: str) -> str:
-    if re.fullmatch(r"[+-]?[\d. \u00a0]*,\d+", value.strip()):
+    """How to repair numbers that can't be read, of which ``value`` is the first."""
+    bare = value.strip().replace("\u00a0", " ")
+    comma, point = (f'tables: {{{table}: {{decimal: "{mark}"}}}}' for mark in ",.")
+    if re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", bare):
         return (
-            f'They look like decimal commas; if so, declare them in {FILE_NAME}: tables: {{{table}: {{decimal: ","}}}}.'
+            f"Say in {FILE_NAME} what the comma means: {point} if {bare} is {bare.replace(',', '')}, "
+            f"{comma} if it is {bare.replace(',', '.')}, a decimal number."
         )
-    if re.search(r"[^\d.,+\-\s]", value) and re.search(r"\d", value):
+    if re.fullmatch(r"[+-]?(\d{1,3}([. ]\d{3})*|\d+),\d+", bare):
+        return f"They look like decimal commas; if so, declare them in {FILE_NAME}: {comma}."
+    if re.fullmatch(r"[+-]?\d{1,3}([, ]\d{3})+(\.\d+)?", bare):
+        return f"Export bare numbers, or declare in {FILE_NAME} that commas or blanks set thousands apart: {point}."
+    if re.fullmatch(r"[+-]?\d{1,3}(\.\d{3})+", bare):
+        return f"Export bare numbers, or declare in {FILE_NAME} that points set thousands apart: {comma}."
+    if re.search(r"[^\d.,+\-\s]", bare) and re.search(r"\d", bare):
         return "Export bare numbers, without currency signs, units or thousands separators."
-    if re.search(r"\d", value):
-        return f'Export bare numbers without thousands separators, or declare tables: {{{table}: {{decimal: ","}}}}.'
+    if re.search(r"\d", bare):
+        return "Export bare numbers, with one decimal sign at most and no thousands separators."
     return "Recode words as numbers, or leave the cell empty where there is no answer."
 
 

@@ -158,7 +158,7 @@ def placed(engine: Engine, source: Source, violation: Violation, position: tuple
 def _line(engine: Engine, source: Source, file: str, row: int) -> int:
     """Line of a text file where a record begins: records may span lines, and unreadable records are missing here."""
     part = next(part for part in source.parts if str(part.scanned) == file)
-    own = f"read_parquet({literal(file)}, file_row_number = true)"
+    own = f"read_parquet({literal(file)}, file_row_number = true, hive_partitioning = false)"
     breaks = f"coalesce(sum({identifier(BREAKS)}), 0)"
     inside = engine.rows(select([breaks], own, where=f"{POSITION_ROW} < {row}"))[0][0]
     record = row + 2

@@ -41,6 +41,7 @@ class Part:
     scanned: Path
     rejected: tuple[tuple[int, int], ...] = ()  # record number (header = 1), newlines inside it
     header_lines: int = 1
+    delimiter: str = ","
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ class Source:
     def scan(self, *, with_position: bool = False) -> str:
         """FROM text over all parts; with the file and the row in it where asked."""
         options = f", filename = {literal(POSITION_FILE)}, file_row_number = true" if with_position else ""
-        return f"read_parquet({listing(str(part.scanned) for part in self.parts)}, union_by_name = true{options})"
+        # A folder called amount=1 is no column.
+        options += ", union_by_name = true, hive_partitioning = false"
+        return f"read_parquet({listing(str(part.scanned) for part in self.parts)}{options})"
 
 
 Opened = Source | tuple[Violation, ...] | None
@@ -202,7 +205,7 @@ def _rewrite_text(
         message = f"{file.name} can't be read as CSV: {first_line(error)}."
         return None, [statement(table, "broken_csv", message, repair="Export it again as CSV with quoted text.")]
     rejected, violation = _rejects(connection, table, file, text_file, columns=len(header))
-    return Part(file, target, rejected, header_lines), [violation] if violation else []
+    return Part(file, target, rejected, header_lines, delimiter), [violation] if violation else []
 
 
 def _is_zip(file: Path) -> bool:
@@ -258,7 +261,7 @@ def _copy_text(
     scan = (
         f"read_csv({literal(str(text_file))}, header = true, auto_detect = false, delim = {literal(delimiter)}, "
         f"quote = '\"', escape = '\"', columns = {{{columns}}}, store_rejects = true, rejects_limit = {MAX_REJECTS}, "
-        "max_line_size = 4194304)"
+        "max_line_size = 4194304, hive_partitioning = false)"
     )
     fields = [f"c{number}" for number in range(len(header))]
     named = [

@@ -51,7 +51,7 @@ def rows(frame: nw.LazyFrame[Any] | None, *columns: str) -> list[tuple[Any, ...]
 def parquet(folder: Path, text: str, target: str) -> None:
     """Write the rows of a CSV text as Parquet."""
     (folder / "text").write_text(text)
-    duckdb.sql(f"COPY (FROM read_csv('{folder / 'text'}')) TO '{folder / target}'")
+    duckdb.sql(f"COPY (FROM read_csv('{folder / 'text'}', hive_partitioning = false)) TO '{folder / target}'")
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -69,3 +69,23 @@ def test_a_map_to_a_column_that_is_not_there_is_never_ignored(tmp_path: Path) ->
     declared = "currency: VND\ntables: {customers: {columns: {left_on: NGAY_ROI}}}\n"
     (violation,) = errors(shop(tmp_path, dataset_yaml=declared))
     assert (violation.rule, violation.table, violation.column) == ("unknown_column", "customers", "left_on")
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("cast(customer_id as int)", "can't be converted to INT32"),
+        ("strptime(customer_id, '%d/%m/%Y')", "does not follow the format %d/%m/%Y"),
+        ("cast(customer_id as date)", "a text is no date"),
+        ("error('no ' || customer_id)", "a function fails"),
+        ("strptime(answered_at, '%d/%m/%Y')", "strptime can't be applied to DATE, a text"),
+        ("scor", "scor"),
+    ],
+)
+def test_a_query_that_fails_says_why_and_shows_no_row(tmp_path: Path, expression: str, said: str) -> None:
+    query = " ".join(["select *,", expression, "as x from read_csv('surveys.csv')"])
+    declared = f'currency: VND\ntables: {{surveys: {{sql: "{query}"}}}}\n'
+    (violation,) = errors(shop(tmp_path, dataset_yaml=declared))
+    assert violation.rule == "bad_sql"
+    assert said in violation.message
+    assert not {"K1", "Error", "unsuccessful"} & set(violation.message.replace(":", " ").split())

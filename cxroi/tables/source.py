@@ -13,6 +13,7 @@ import glob
 import gzip
 import json
 import os
+import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -334,7 +335,7 @@ def _open_query(
         serialized = connection.execute("SELECT json_serialize_sql(?)", [options.sql]).fetchall()[0][0]
         tree = json.loads(serialized)
     except (duckdb.Error, ValueError) as error:
-        return (_bad_query(table, first_line(error)),)
+        return (_bad_query(table, _reason(error, folder.resolve())),)
     if tree.get("error"):
         return (_bad_query(table, str(tree.get("error_message")).replace("can be serialized to json!", "are allowed")),)
     if len(tree["statements"]) != 1:
@@ -347,15 +348,51 @@ def _open_query(
     try:
         connection.execute(f"COPY ({query}) TO {literal(str(target))} (FORMAT parquet)")
     except duckdb.Error as error:
-        return (_bad_query(table, first_line(error).replace(f"{folder.resolve()}{os.sep}", "")),)
+        return (_bad_query(table, _reason(_failure(connection, tree, error), folder.resolve())),)
     part = Part(Path(f"tables.{table}.sql"), target)
     return _describe(connection, Source(table, "sql", (part,), {}, 0, options, read_by_query=files))
 
 
 def _bad_query(table: str, reason: str) -> Violation:
     message = f"tables.{table}.sql must be one SELECT that runs; {reason.rstrip('.')}."
-    repair = f"Correct it in {FILE_NAME}; file names in it are relative to the data set's folder."
+    repair = (
+        f"Correct it in {FILE_NAME}; file names in it are relative to the data set's folder, and "
+        "read_csv('FILE', all_varchar = true) reads every column as text."
+    )
     return statement(table, "bad_sql", message, repair=repair)
+
+
+def _failure(connection: duckdb.DuckDBPyConnection, tree: Any, error: Exception) -> Exception:
+    """Error of a parsed query as the query itself raises it; of a failure among the rows the parsed one says nothing."""
+    try:
+        text = connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(tree)]).fetchall()[0][0]
+        connection.execute("EXPLAIN ANALYZE " + text)
+    except duckdb.Error as same:
+        return same
+    return error
+
+
+def _reason(error: Exception, folder: Path) -> str:
+    """Why a query failed, in words; what stands in the rows is never part of it."""
+    kind, _, text = first_line(error).replace(f"{folder}{os.sep}", "").partition(": ")
+    text = (text or kind).rstrip("!")
+    if function := re.search(r"argument types '(\w+)\((.*)\)'", text):
+        return f"{function[1]} can't be applied to {function[2].replace('STRING_LITERAL', 'a text')}"
+    if twice := re.search(r'duplicate column name "(.*)"', text):
+        return f"two columns have the name {twice[1]}"
+    if "xtension" in text:
+        return "it needs an extension that is not there; files must lie on this computer"
+    if isinstance(error, (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.IOException)):
+        return text
+    if line := re.search(r"CSV Error on Line: (\d+)", text):
+        return f"line {line[1]} of a CSV file can't be read"
+    if form := re.search(r'format specifier "([^"]+)"', text):
+        return f"a text does not follow the format {form[1]}"
+    if re.search(r"(?i)(date|timestamp) (field format|out of range)", text):
+        return "a text is no date"
+    if target := re.search(r"""(?:['"] to|destination type) ([A-Z][A-Z0-9(,)]*)""", text):
+        return f"a value can't be converted to {target[1]}"
+    return "a function fails on what stands in a row"
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:

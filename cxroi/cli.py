@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,6 +18,7 @@ import typer
 
 from cxroi import __version__
 from cxroi.errors import CxroiError, InputError
+from cxroi.report.folder import is_interrupt
 
 if TYPE_CHECKING:
     from cxroi.tables import Tables, Violation
@@ -31,27 +37,73 @@ Quarter = Annotated[
 ]
 
 
+_INTERRUPTED = 128 + signal.SIGINT
+_STOPS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+_NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and give its exit code: 0 done, 2 the input is wrong, 1 our fault."""
+    """Run one command and give its exit code: 0 done, 2 the input is wrong, 1 our fault, 128 + its number after a signal."""
     # fits divide their rows among threads of their own; more threads within each product only wait for each other
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal can't show is spelled out
+            stream.reconfigure(errors="backslashreplace")
+    with _stopped_in_order() as heard:
+        try:
+            app(args=None if arguments is None else list(arguments), prog_name="cxroi")
+        except SystemExit as done:
+            code = done.code if isinstance(done.code, int) else int(done.code is not None)
+        except InputError as error:
+            _complain(str(error))
+            return 2
+        except CxroiError as error:
+            _complain(str(error))
+            return 1
+        except Exception as error:  # the last resort: whatever it is, no traceback on the user's screen
+            if isinstance(error, OSError) and error.errno in _NO_PLACE:
+                _complain(f"{error.filename}: {error.strerror}. Name a file or folder that can be read or written.")
+                return 2
+            if not is_interrupt(error):
+                _complain(_our_fault(error))
+                return 1
+            code = 128 + heard[0] if heard else _INTERRUPTED
+        else:
+            code = 0
+    if code in (_INTERRUPTED, *(128 + number for number in _STOPS)):
+        _complain("Stopped.")
+    return code
+
+
+@contextmanager
+def _stopped_in_order() -> Iterator[list[int]]:
+    """Leave by an exception when the system asks to stop, so that kernels and private folders go; gives what was heard."""
+    heard: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        heard.append(number)
+        sys.exit(128 + number)
+
+    is_main = threading.current_thread() is threading.main_thread()
+    asked = [number for number in _STOPS if is_main and signal.getsignal(number) == signal.SIG_DFL]
+    for number in asked:
+        signal.signal(number, stop)
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="cxroi")
-    except SystemExit as done:
-        return done.code if isinstance(done.code, int) else int(done.code is not None)
-    except InputError as error:
-        _complain(str(error))
-        return 2
-    except (PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError) as error:
-        _complain(f"{error.filename}: {error.strerror}. Name a file or folder that can be read or written.")
-        return 2
-    except CxroiError as error:
-        _complain(str(error))
-        return 1
-    except Exception as error:  # the last resort: whatever it is, no traceback on the user's screen
-        _complain(_our_fault(error))
-        return 1
-    return 0
+        yield heard
+    finally:
+        for number in asked:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def _said_when_stopped(words: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) or is_interrupt(error):
+            _complain(words)
+        raise
 
 
 def _version(asked: bool) -> None:
@@ -109,14 +161,15 @@ def estimate(
 ) -> None:
     """Write all standard linkage estimates."""
     from cxroi.panel import build_panel
+    from cxroi.report.folder import whole_file
     from cxroi.tables import read_tables
     from cxroi.value import estimates_table, write_estimates
 
-    found = estimates_table(build_panel(read_tables(dataset), last_period=quarter))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(f"{out.name}.unfinished")
-    write_estimates(found, str(unfinished))
-    unfinished.replace(out)
+    tables = read_tables(dataset)
+    _refuse_place(out, dataset, tables)
+    with whole_file(out) as unfinished:
+        found = estimates_table(build_panel(tables, last_period=quarter))
+        write_estimates(found, str(unfinished))
     typer.echo(f"{len(found)} rows in {_plain(str(out))}")
 
 
@@ -164,7 +217,8 @@ def run(
     stated = case or case_beside(dataset)
     _show(case_notices(stated) if stated and stated.is_file() else ())
     documents = Documents(formats_of(formats), tuple(audience or ()))
-    with listed(out or Path("reports", dataset.resolve().name)), shown(typer.echo) as tell:
+    unwritten = _said_when_stopped("The run was stopped: nothing was written, and an earlier run is as it was.")
+    with unwritten, listed(out or Path("reports", dataset.resolve().name)), shown(typer.echo) as tell:
         folder = run_report(
             dataset,
             quarter=quarter or "",
@@ -263,6 +317,18 @@ def template(
     typer.echo(_plain(str(file)))
 
 
+def _refuse_place(out: Path, dataset: Path, tables: Tables) -> None:
+    """Refuse a file that estimates can't be written to, or that would be lost, before anything is estimated."""
+    if out.exists() and not out.is_file():
+        raise InputError(f"--out must name a file, like estimates.csv; {str(out)!r} is a folder or no plain file.")
+    if not out.parent.is_dir():
+        raise InputError(f"{out} can't be written: there is no folder {out.parent}. Make it, or name another file.")
+    own = [each.path for each in tables.inputs]
+    is_own = out.exists() and (dataset.resolve() in out.resolve().parents or any(map(out.samefile, own)))
+    if is_own:
+        raise InputError(f"{out} is a file of the data set, which would be lost. Name another one, like estimates.csv.")
+
+
 def _check_case(file: Path) -> None:
     """Say what a case file holds, and what in it is worth knowing."""
     from cxroi.case.read import case_notices, read_case
@@ -295,8 +361,17 @@ def _facts(violation: Violation) -> Iterator[str]:
         yield f"{violation.count:,} of {violation.total:,} rows"
     if violation.first_row is not None:
         file = f" of {violation.first_file}" if violation.first_file else ""
-        value = f": {violation.first_value[:60]!r}" if violation.first_value else ""
+        value = f": {violation.first_value[:60]!r}" if violation.first_value and not _is_personal(violation) else ""
         yield f"first row {violation.first_row}{file}{value}"
+
+
+def _is_personal(violation: Violation) -> bool:
+    """Whether the value could lead to a person: one of a column that the contract calls so, or does not know."""
+    from cxroi.tables.contract import TABLES
+
+    table = TABLES.get(violation.table)
+    column = None if table is None else table.column.get(violation.column)
+    return column is None or column.personal
 
 
 def _read(tables: Tables) -> Iterator[str]:

@@ -7,8 +7,12 @@ import io
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +27,7 @@ import cxroi.value
 from cxroi import __version__, cli
 from cxroi.errors import InputError, NotebookFailed
 from cxroi.report import progress
+from cxroi.report.folder import put_in_place
 from cxroi.tables import Violation
 
 RUN = importlib.import_module("cxroi.report.run")  # the package may bind the name to the function
@@ -241,28 +246,153 @@ def test_a_parameter_needs_a_name_and_a_value(capsys) -> None:
     assert "name=value; got 'horizon_months'" in capsys.readouterr().err
 
 
-def test_estimate_writes_the_file_whole(monkeypatch, tmp_path: Path, capsys) -> None:
+def stub_rooms(monkeypatch, inputs: tuple[Path, ...] = ()) -> list[object]:
+    """Rooms that give one row of estimates and note what they were asked."""
     frame = pd.DataFrame({"outcome": ["retained"], "estimate": [0.0123], "headline": [True]})
-    asked = []
-    monkeypatch.setattr(cxroi.tables, "read_tables", lambda dataset: asked.append(dataset) or "tables")
+    tables = SimpleNamespace(inputs=[SimpleNamespace(path=path) for path in inputs])
+    asked: list[object] = []
+    monkeypatch.setattr(cxroi.tables, "read_tables", lambda dataset: asked.append(dataset) or tables)
     monkeypatch.setattr(cxroi.panel, "build_panel", lambda *got, **options: asked.append((*got, options)) or "panel")
     monkeypatch.setattr(cxroi.value, "estimates_table", lambda *got: asked.append(got) or frame)
+    return asked
+
+
+def test_estimate_writes_the_file_whole(monkeypatch, tmp_path: Path, capsys) -> None:
+    asked = stub_rooms(monkeypatch)
     out = tmp_path / "new" / "estimates.csv"
+    out.parent.mkdir()
     assert cli.main(["estimate", "data/sample", "--quarter", "2026Q3", "--out", str(out)]) == 0
-    assert asked == [Path("data/sample"), ("tables", {"last_period": "2026Q3"}), ("panel",)]
-    pd.testing.assert_frame_equal(pd.read_csv(out), frame)
+    assert asked[0] == Path("data/sample")
+    assert [asked[1][-1], asked[2]] == [{"last_period": "2026Q3"}, ("panel",)]  # type: ignore[index]
+    assert pd.read_csv(out)["estimate"].tolist() == [0.0123]
     assert [path.name for path in out.parent.iterdir()] == ["estimates.csv"]
     assert capsys.readouterr().out == f"1 rows in {out}\n"
+    monkeypatch.setattr(cxroi.value, "estimates_table", failing(InputError("no")))
+    assert cli.main(["estimate", "data/sample", "--out", str(out)]) == 2
+    assert [path.name for path in out.parent.iterdir()] == ["estimates.csv"]
 
 
-def test_a_place_that_cannot_be_written_is_said(monkeypatch, tmp_path: Path, capsys) -> None:
-    for room, name in ((cxroi.tables, "read_tables"), (cxroi.panel, "build_panel"), (cxroi.value, "estimates_table")):
-        monkeypatch.setattr(room, name, lambda *_, **__: pd.DataFrame({"headline": [True]}))
-    (tmp_path / "file").write_text("", encoding="utf-8")
-    assert cli.main(["estimate", "data/sample", "--out", str(tmp_path / "file" / "estimates.csv")]) == 2
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("", "must name a file"),
+        ("company", "must name a file"),
+        ("nowhere/estimates.csv", "there is no folder"),
+        ("file/estimates.csv", "there is no folder"),
+        ("company/customers.csv", "is a file of the data set"),
+        ("linked.csv", "is a file of the data set"),
+        ("company/case.yaml", "is a file of the data set"),
+        ("outside.csv", "is a file of the data set"),
+        ("company/" + 300 * "x", "Name a file or folder that can be read or written."),
+    ],
+)
+def test_estimates_replace_no_table_and_go_to_a_place_that_exists(
+    place: str, words: str, monkeypatch, tmp_path: Path, capsys
+) -> None:
+    company = tmp_path / "company"
+    company.mkdir()
+    files = [company / "customers.csv", company / "case.yaml", tmp_path / "outside.csv", tmp_path / "file"]
+    for file in files:
+        file.write_text("theirs", encoding="utf-8")
+    (tmp_path / "linked.csv").symlink_to(files[0])
+    asked = stub_rooms(monkeypatch, (files[0], files[2]))
+    before = sorted(tmp_path.rglob("*"))
+    assert cli.main(["estimate", str(company), "--out", str(tmp_path / place) if place else ""]) == 2
     told = capsys.readouterr().err
-    assert "Name a file or folder that can be read or written." in told
+    assert words in told
     assert "Traceback" not in told
+    assert asked == [company], "nothing was computed"
+    assert sorted(tmp_path.rglob("*")) == before
+    assert {file.read_text(encoding="utf-8") for file in files} == {"theirs"}
+
+
+def test_values_that_lead_to_a_person_are_not_printed(monkeypatch, capsys) -> None:
+    columns = [("surveys", "customer_id"), ("referrals", "referred_id"), ("surveys", "comment"), ("customers", "email")]
+    found = [
+        Violation(table, column, "orphan", 1, 9, 4, "KH999999", "It must be known.", "Add it.")
+        for table, column in columns
+    ]
+    monkeypatch.setattr(cxroi.tables, "check_tables", lambda _: found)
+    assert cli.main(["check", "somewhere"]) == 2
+    told = capsys.readouterr().out
+    assert told.count("first row 4]") == len(columns)
+    assert "KH999999" not in told
+
+
+# stopped from outside
+
+
+def test_a_query_that_is_interrupted_is_no_fault(monkeypatch, tmp_path: Path, capsys) -> None:
+    stopped = failing(RuntimeError("Query interrupted"))
+    monkeypatch.setattr(cxroi.tables, "check_tables", stopped)
+    assert cli.main(["check", "somewhere"]) == 130
+    assert capsys.readouterr().err == "Stopped.\n"
+    for error in (RuntimeError("Query interrupted"), KeyboardInterrupt(), SystemExit(143)):
+        monkeypatch.setattr(RUN, "run", failing(error))
+        code = cli.main(["run", "data/sample", "--out", str(tmp_path / "a")])
+        assert code == (143 if isinstance(error, SystemExit) else 130)
+        told = capsys.readouterr().err
+        assert told.splitlines() == [
+            "The run was stopped: nothing was written, and an earlier run is as it was.",
+            "Stopped.",
+        ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_run_that_is_stopped_leaves_nothing(name: str, sample: Path, tmp_path: Path) -> None:
+    temporary, reports = tmp_path / "tmp", tmp_path / "reports"
+    temporary.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cxroi.cli", "run", str(sample), "--only", "01", "--out", str(reports / "one")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=sample.parents[1],
+        env=os.environ | {"TMPDIR": str(temporary)}, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line == "01_data         started\n"
+    while not list(temporary.glob("cx*/kernel.json")):
+        time.sleep(0.05)
+    assert [path.suffix for path in reports.iterdir()] == [".partial"]
+    number = getattr(signal, name)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "failed" not in out
+    assert err.splitlines()[-1] == "Stopped."
+    assert list(temporary.iterdir()) == []
+    assert list(reports.iterdir()) == []
+
+
+def test_a_run_that_was_made_read_only_is_replaced_whole() -> None:
+    as_root = hasattr(os, "geteuid") and os.geteuid() == 0
+    base = Path(tempfile.mkdtemp())
+    nobody = 65534
+    try:
+        if as_root:
+            os.chown(base, nobody, nobody)
+            os.seteuid(nobody)
+        for name in ("new", "run"):
+            (base / name / "inner").mkdir(parents=True)
+            (base / name / "inner" / "page").write_text(name, encoding="utf-8")
+        for each in (base / "run" / "inner", base / "run"):
+            each.chmod(0o555)
+        put_in_place(base / "new", base / "run")
+        assert [each.name for each in base.iterdir()] == ["run"]
+        assert (base / "run" / "inner" / "page").read_text(encoding="utf-8") == "new"
+    finally:
+        if as_root:
+            os.seteuid(0)
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def test_vietnamese_reaches_a_screen_that_cannot_show_it(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cxroi.cli", "init", str(tmp_path / "cà phê")],
+        capture_output=True, text=True, check=False, timeout=60, env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "c\\xe0 ph\\xea" in done.stdout
 
 
 def test_simulate_then_check_from_the_shell(tmp_path: Path) -> None:

@@ -32,21 +32,45 @@ def put_in_place(folder: Path, target: Path) -> None:
         target.rename(old)
     try:
         folder.rename(target)
-    except OSError:
-        if was_there:
+    except BaseException:
+        if was_there and not target.exists():
             old.rename(target)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(old)
 
 
-def write_whole(text: str, path: Path) -> None:
-    """Write a text file beside its place and move it there, so that nobody reads half of it."""
+def _remove(folder: Path) -> None:
+    """Remove a folder, also one that was made read-only."""
+    with contextlib.suppress(OSError):
+        folder.chmod(0o700)
+        for base, names, _ in os.walk(folder):
+            for inner in (Path(base, name) for name in names):
+                if not inner.is_symlink():
+                    inner.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """File beside a place, moved there in the end, so that nobody reads half of it; that it can be made is known at once."""
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
+        unfinished.touch()
+        yield unfinished
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def write_whole(text: str, path: Path) -> None:
+    """Write a text file that nobody reads half of."""
+    with whole_file(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8", newline="\n")
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether a query was stopped from outside: DuckDB then raises an error of its own in place of the interrupt's."""
+    return isinstance(error, RuntimeError) and str(error) == "Query interrupted"
 
 
 def relative(path: str | Path) -> str:

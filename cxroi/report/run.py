@@ -31,7 +31,7 @@ from typing import Any, Literal
 
 from cxroi.errors import CxroiError, InputError, InvalidParameters, NotebookFailed
 from cxroi.language import Code, Language, catalogue
-from cxroi.report.folder import MANIFEST, put_in_place, relative, workspace
+from cxroi.report.folder import MANIFEST, is_interrupt, put_in_place, relative, workspace
 from cxroi.report.html import render_notebook
 from cxroi.report.kernel import DeadKernelError, PapermillExecutionError, Watch, execute
 from cxroi.report.notebook import (
@@ -267,9 +267,12 @@ def run_notebooks(
         raise InvalidParameters(f"the time limit must be more than 0 seconds; got {timeout_seconds}")
     assigned = assign_parameters([path.stem for path in notebooks], {**parameters, "lang": lang})
     sources = [_prepared(path, lang) for path in notebooks]
-    tell = on_progress or _ignore
     watches: list[Watch] = []
     interrupted = threading.Event()
+
+    def tell(progress: Progress) -> None:
+        if on_progress is not None and not interrupted.is_set():  # one that is stopped did not fail
+            on_progress(progress)
 
     def start(path: Path, source: Notebook) -> NotebookRun:
         watch = Watch(timeout_seconds)
@@ -456,6 +459,8 @@ def _finished(finish: Finish, work: Path, manifest: dict[str, Any]) -> tuple[dic
     try:
         return {**manifest, **finish(work, manifest)}, None
     except Exception as error:  # recorded in the manifest, then raised
+        if is_interrupt(error):
+            raise
         said = masked(f"{type(error).__name__}: {error}")
         return {**manifest, "status": "failed", "finish": said[:MESSAGE_LENGTH]}, error
 

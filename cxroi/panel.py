@@ -274,6 +274,11 @@ def build_panel(tables: Tables, *, period: periods.Period = "quarter", last_peri
             **common,
         )
     metrics = _metrics(tables)
+    if not metrics:
+        raise InputError(
+            "a panel must have answers; no row of surveys that is left holds a score. See what cxroi check says of them; to see "
+            "what customers are worth without answers, declare tables: {surveys: none} in dataset.yaml."
+        )
     classified = tables.materialise(_classified_answers(tables, scope, period, span))
     known = classified.filter(
         (nw.col("reason") == "kept") | ((nw.col("reason") == NOT_OVER) & (nw.col("period") == last))
@@ -612,7 +617,13 @@ def _costed_touches(tables: Tables) -> Frame | None:
 
 
 def _first_period(activity: Frame) -> int:
-    return int(activity.select(nw.col("period").min()).collect()["period"][0])
+    first = activity.select(nw.col("period").min()).collect()["period"][0]
+    if first is None:
+        raise InputError(
+            "a panel must have transactions of customers; none is left of those that were read. See what cxroi check says of "
+            "them, and which rows accept in dataset.yaml leaves out."
+        )
+    return int(first)
 
 
 def _span(tables: Tables, period: periods.Period) -> Frame:
@@ -959,9 +970,11 @@ def _base(at_risk: Frame, declared: Sequence[str]) -> pd.DataFrame:
         values += [value.alias(f"{column}__sum"), (value * value).alias(f"{column}__square")]
         sums += [nw.col(f"{column}__sum").count().alias(f"{column}__n"), nw.col(f"{column}__sum").sum()]
         sums += [nw.col(f"{column}__square").sum()]
-    grouped = at_risk.with_columns(*values).group_by("period", *levels, drop_null_keys=False)
-    cells = grouped.agg(*sums).collect("pandas").to_native()
-    cells = cells.sort_values(["period", *levels], ignore_index=True)
+    # an engine may not quote the names it groups by
+    keys = {f"level_{position}": column for position, column in enumerate(levels)}
+    named = at_risk.with_columns(*values, *(nw.col(column).alias(key) for key, column in keys.items()))
+    cells = named.group_by("period", *keys, drop_null_keys=False).agg(*sums).collect("pandas").to_native()
+    cells = cells.rename(columns=keys).sort_values(["period", *levels], ignore_index=True)
     found: list[pd.DataFrame] = []
     by_period = cells.drop(columns=levels).groupby("period", as_index=False).sum()
     for column in numbers:

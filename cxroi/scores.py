@@ -33,6 +33,10 @@ Floats = npt.NDArray[np.float64]
 UNITS: dict[Metric, str] = {"nps": "NPS points", "csat": "share", "ces": "answer points"}
 SHARES: dict[Metric, str] = {"nps": "promoter_share", "csat": "top_box_share", "ces": "easy_share"}
 
+SPANS: dict[str, tuple[float, float]] = {"nps": (4.0, 10.0), "csat": (1.0, 10.0)}  # highest less lowest answer
+SCALES_IN_WORDS: dict[str, str] = {"nps": "of 5 to 11 points", "csat": "of 2 to 11 points"}
+SPAN_OF_TWO_BEST = 2.0  # from three points on the two best count as satisfied, of two only the better one
+
 _NORMAL_975 = float(stats.norm.ppf(0.975))
 _POWER_80 = float(stats.norm.ppf(0.80))
 _NOT_A_SEGMENT = ("customer_id", "account_id", "joined_on", "left_on")
@@ -383,7 +387,8 @@ def _marks(metric: Metric, scale: tuple[float, float]) -> list[nw.Expr]:
     """Count an answer and mark what the metric makes of it; an empty score adds to ``invited`` alone."""
     low, high = scale
     score = nw.col("score")
-    satisfied = nw.when(score >= high - 1).then(1.0).otherwise(0.0)
+    top = high - 1 if high - low >= SPAN_OF_TWO_BEST else high
+    satisfied = nw.when(score >= top).then(1.0).otherwise(0.0)
     value, share = {
         "nps": (satisfied - nw.when(score < high - 3).then(1.0).otherwise(0.0), satisfied),
         "csat": (satisfied, nw.when(score >= high).then(1.0).otherwise(0.0)),
@@ -394,8 +399,20 @@ def _marks(metric: Metric, scale: tuple[float, float]) -> list[nw.Expr]:
 
 
 def _scale(tables: Tables, metric: Metric) -> tuple[float, float]:
-    """Lowest and highest answer of the metric as the data set declares them."""
+    """Lowest and highest answer of the metric as the data set declares them.
+
+    Raises
+    ------
+    InputError
+        If the scale has more or fewer points than the metric is defined for.
+    """
     scale = tables.config.scales[metric]
+    least, most = SPANS.get(metric, (0.0, np.inf))
+    if not least <= scale.high - scale.low <= most:
+        raise InputError(
+            f"the scale of {metric} must be {SCALES_IN_WORDS[metric]}; dataset.yaml declares {scale.low:g} to {scale.high:g}. "
+            f"Bring the answers to such a scale in sql:, for example score / 10.0 where they run from 0 to 100."
+        )
     return scale.low, scale.high
 
 

@@ -663,3 +663,28 @@ def test_outcomes_need_surveys_of_the_same_customers(tmp_path: Path) -> None:
     surveys = "response_id,customer_id,metric,score,answered_at\nR1,A,nps,9,2025-12-01\n"
     with pytest.raises(InputError, match="answers of customers that are in outcomes; none is left"):
         from_outcomes(tmp_path / "shop", surveys)
+
+
+# Names that engines would read as something else, and nothing left to link
+
+
+@pytest.mark.parametrize("name", ["gói.cước", "plan; drop", 'a "quoted" one'])
+def test_a_control_may_have_any_name(tmp_path: Path, name: str) -> None:
+    quoted = '"' + name.replace('"', '""') + '"'
+    tables = read(
+        tmp_path / "c", customers=with_column(quoted, ("x", "y", "x")), config={**CONTRACT, "controls": [name]}
+    )
+    panel = build_panel(tables)
+    assert_same(panel, build_panel(tables.collect()))
+    levels = panel.base[panel.base["column"] == name]
+    assert set(levels["level"]) == {"x", "y"}
+
+
+def test_nothing_left_is_said(tmp_path: Path) -> None:
+    no_scores = SURVEYS.replace(",9,", ",,").replace(",6,", ",,").replace(",4,", ",,").replace(",5,", ",,")
+    with pytest.raises(InputError, match="no row of surveys that is left holds a score"):
+        build_panel(read(tmp_path / "silent", surveys=no_scores))
+    strangers = TRANSACTIONS.replace(",A,", ",X,").replace(",B,", ",Y,")
+    accepted = {**CONTRACT, "accept": {"transactions": {"unknown_customer": "drop"}}}
+    with pytest.raises(InputError, match="none is left of those that were read"):
+        build_panel(read(tmp_path / "strangers", transactions=strangers, config=accepted))

@@ -367,3 +367,20 @@ def test_results_stay_as_they_are(company) -> None:
     assert repr(scores) == repr(scores.tidy())
     with pytest.raises(AttributeError):
         scores.cells = None
+
+
+# Scales that the metrics are not defined for
+
+
+def test_of_two_points_only_the_better_one_is_satisfied() -> None:
+    half = simple([0.0, 1.0] * 50, metric="csat", csat=(0, 1))
+    assert csat(half).glance()["estimate"].iloc[0] == pytest.approx(0.5)
+    three = simple([1.0, 2.0, 3.0] * 30, metric="csat", csat=(1, 3))
+    assert csat(three).glance()["estimate"].iloc[0] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(("metric", "scale"), [("nps", (0, 100)), ("nps", (0, 1)), ("csat", (0, 100))])
+def test_another_scale_is_refused(metric: str, scale: tuple[int, int]) -> None:
+    strange = simple([float(scale[1])] * 20, metric=metric, **{metric: scale})
+    with pytest.raises(InputError, match=f"the scale of {metric} must be"):
+        {"nps": nps, "csat": csat}[metric](strange)

@@ -355,6 +355,8 @@ def value_from_linkages(
     reason = ""
     if panel.outcome_days is not None and not abs(panel.outcome_days - DAYS_OF_A_QUARTER) <= DAYS_OF_GRACE:
         reason = f"lifetime value is computed from quarterly outcomes; these periods have {panel.outcome_days} days"
+    elif panel.active.empty:
+        reason = "nobody is active at the end of the last period, so there is nobody whose value could be told"
     elif isinstance(retention, str):
         reason = f"retention: {retention}"
     elif retention.separated:

@@ -605,6 +605,10 @@ def test_one_score_and_a_known_outcome_are_asked_for(panel: Panel) -> None:
         fit_linkage(panel, "nps ~ age")
     with pytest.raises(InputError, match="must have answers to ces"):
         fit_linkage(panel, "retained ~ ces")
+    with pytest.raises(InputError, match="terms joined by \\+"):
+        fit_linkage(panel, "retained ~ nps +")
+    with pytest.raises(InputError, match="agee cannot be found or computed"):
+        fit_linkage(panel, "retained ~ nps + agee")
 
 
 def test_interactions_shift_every_row_by_its_own_slope(panel: Panel) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import formulaic
 import numpy as np
 import pandas as pd
+from formulaic.errors import FormulaicError
 from numpy.typing import NDArray
 from scipy import sparse, special
 
@@ -459,7 +460,12 @@ def fit_linkage(
     outcome, _, right = (part.strip() for part in formula.partition("~"))
     if outcome not in FAMILIES:
         raise InputError(f"the left side of a linkage must be one of {', '.join(FAMILIES)}; got {outcome!r}")
-    named = {str(name) for name in formulaic.Formula(right).required_variables}
+    try:
+        named = {str(name) for name in formulaic.Formula(right).required_variables}
+    except FormulaicError:
+        raise InputError(
+            f"the right side of a linkage must be terms joined by +, such as nps + log_tenure; {right!r} is not"
+        ) from None
     scores = [metric for metric in METRICS if metric in named]
     if len(scores) != 1:
         raise InputError(
@@ -478,7 +484,15 @@ def fit_linkage(
     if reason:
         raise InputError(f"a linkage of {outcome} to {exposure} cannot be estimated: {reason}")
     if design is None:
-        design = build_design(panel, _answered(panel, exposure), right, exposure)
+        rows = _answered(panel, exposure)
+        try:
+            design = build_design(panel, rows, right, exposure)
+        except FormulaicError:
+            unknown = sorted(named - set(rows.columns)) or [right]
+            raise InputError(
+                f"the right side of a linkage must hold columns of the panel's rows; {', '.join(unknown)} cannot be found or computed "
+                f"among {', '.join(map(str, rows.columns))}"
+            ) from None
     return fit_outcome(panel, outcome, design, weights=weights, retention=retention)
 
 
@@ -961,4 +975,6 @@ def weights_towards_base(panel: Panel, rows: pd.DataFrame) -> Calibration:
             centre = float(np.nansum(own["mean"] * n) / n.sum())
             columns.append(np.asarray(rows[column].fillna(centre), dtype=np.float64))
             targets.append(centre)
+    if not columns:
+        return Calibration(np.ones(len(rows)), float(len(rows)), 0.0, 0.0, 0)
     return calibrate(np.column_stack(columns), np.array(targets))

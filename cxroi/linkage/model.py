@@ -315,7 +315,7 @@ class Linkage:
             rows.append(
                 (
                     "answered against base",
-                    "pass" if left_over < 0.1 else "warn",
+                    "pass" if left_over < 0.1 else "warn" if left_over < 0.5 else "fail",
                     self.calibration.imbalance_before,
                     f"largest difference in standard deviations before weighting; {left_over:.3f} after",
                 )

@@ -33,8 +33,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $(READY)
 
 report: $(READY) ## the sample company's report, in reports/sample
-	@$(BIN)/cxroi run data/sample --out $(OUT) --lang $(REPORT_LANG)
-	@echo "$(abspath $(OUT))/index.html"
+	@$(BIN)/cxroi run data/sample --out "$(OUT)" --lang $(REPORT_LANG)
 
 test: $(READY) ## all tests
 	@$(BIN)/python -m pytest -n 2 -q

@@ -387,12 +387,13 @@ def test_a_run_that_was_made_read_only_is_replaced_whole() -> None:
 
 
 def test_vietnamese_reaches_a_screen_that_cannot_show_it(tmp_path: Path) -> None:
+    (tmp_path / "dataset.yaml").write_text("tables: {customers: {file: khách.csv}}\n", encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", "cxroi.cli", "init", str(tmp_path / "cà phê")],
+        [sys.executable, "-m", "cxroi.cli", "check", str(tmp_path)],
         capture_output=True, text=True, check=False, timeout=60, env=os.environ | {"PYTHONIOENCODING": "ascii"},
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "c\\xe0 ph\\xea" in done.stdout
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "kh\\xe1ch.csv" in done.stdout
 
 
 def test_simulate_then_check_from_the_shell(tmp_path: Path) -> None:

@@ -16,7 +16,12 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-CONDA_NAMES = {"python-duckdb": "duckdb", "matplotlib-base": "matplotlib", "seaborn-base": "seaborn"}
+CONDA_NAMES = {
+    "python-duckdb": "duckdb",
+    "matplotlib-base": "matplotlib",
+    "seaborn-base": "seaborn",
+    "typst-py": "typst",
+}
 CONDA_ONLY = {"pip", "python"}
 
 
@@ -90,6 +95,16 @@ def test_make_alone_lists_its_verbs(root: Path) -> None:
     assert done.returncode == 0
     for verb in ("report", "test", "lint", "lab", "lock", "bench", "clean"):
         assert f"  make {verb} " in done.stdout
+
+
+def test_a_report_goes_to_a_folder_of_any_name(root: Path, tmp_path: Path) -> None:
+    ready, commands = tmp_path / "venv" / ".ready", tmp_path / "venv" / "bin"
+    commands.mkdir(parents=True)
+    (commands / "cxroi").write_text('#!/bin/sh\nprintf "<%s>" "$@"\n', encoding="utf-8")
+    (commands / "cxroi").chmod(0o755)
+    ready.touch()
+    done = make(root, "report", f"VENV={tmp_path / 'venv'}", "OUT=my 'out'")
+    assert (done.returncode, done.stdout) == (0, "<run><data/sample><--out><my 'out'><--lang><en>")
 
 
 def test_an_old_python_is_refused_in_a_sentence(root: Path, tmp_path: Path) -> None:

@@ -208,6 +208,32 @@ def test_what_is_unchanged_is_taken_over_and_gives_the_bytes_of_a_full_run(
     assert ran() == ["b"]
 
 
+def test_a_run_of_some_notebooks_replaces_no_fuller_one_and_links_to_its_own_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write_suite(tmp_path, {"01_data": "'a'", "06_case": "'c'"}))
+    notebook = read_notebook(Path("notebooks/01_data.ipynb"))
+    words = text_cell("See [the case](06_case.ipynb#costs) and [these](01_data.ipynb).")
+    write_notebook({**notebook, "cells": [*notebook["cells"], {**words, "id": "see"}]}, Path("notebooks/01_data.ipynb"))
+    started: list[str] = []
+    monkeypatch.setattr("cxroi.report.run.execute", execute_nothing(started))
+    both = run("data", execution=Execution(only=("01", "06")))
+    assert '<a href="06_case.html#costs">the case</a>' in (both / "01_data.html").read_text(encoding="utf-8")
+    before = contents(both)
+    with pytest.raises(InputError, match=r"holds a fuller run.* \(first: 06_case\)\. .*--out reports/data-01"):
+        run("data", execution=Execution(only=("01",)))
+    assert contents(both) == before
+    one = run("data", out="reports/data-01", execution=Execution(only=("01",)))
+    page = (one / "01_data.html").read_text(encoding="utf-8")
+    assert "See the case and" in page
+    assert '<a href="01_data.html">these</a>' in page
+    assert "06_case" not in page
+    started.clear()
+    wider = run("data", out="reports/data-01", execution=Execution(only=("01", "06")))
+    assert '<a href="06_case.html#costs">the case</a>' in (wider / "01_data.html").read_text(encoding="utf-8")
+    assert len(started) == 2
+
+
 def test_the_remains_of_a_failed_run_are_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(write_suite(tmp_path, {"01_data": "'a'", "03_retention": "'fails here'"}))
     started: list[str] = []

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape
@@ -113,6 +113,18 @@ def render_notebook(
         back=back,
         stop=stop,
     )
+
+
+def without_links(page: str, absent: Collection[str]) -> str:
+    """The page with links to pages that are not there as plain words.
+
+    Examples
+    --------
+    >>> without_links('see <a href="06_case.html#costs">06_case</a>', ["06_case"])
+    'see 06_case'
+    """
+    names = "|".join(map(re.escape, absent))
+    return re.sub(rf'<a href="(?:{names})\.html(?:#[\w-]+)?">(.*?)</a>', r"\1", page) if names else page
 
 
 def render_report(report: Report) -> str:

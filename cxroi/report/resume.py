@@ -44,6 +44,7 @@ def inputs_sha256(
     inputs: Sequence[Mapping[str, Any]],
     case: str,
     versions: Mapping[str, str],
+    pages: Sequence[str],
 ) -> str:
     """SHA-256 over everything that a notebook's pages follow from.
 
@@ -59,10 +60,12 @@ def inputs_sha256(
         Name of the case's file among them; empty for the one in the data set.
     versions
         Of Python and the packages that the manifest names; the whole environment counts too.
+    pages
+        Notebooks of the run: a page links to those only.
     """
     cases = () if "case" in parameters else (case or CASE_FILE, CASE_FILE)
     files = [[each["file"], each["sha256"]] for each in inputs if each["file"] not in cases]
-    known = [source_sha256, dict(parameters), files, dict(versions), code_sha256(), environment_sha256()]
+    known = [source_sha256, dict(parameters), files, dict(versions), [*pages], code_sha256(), environment_sha256()]
     return hashlib.sha256(json.dumps(known, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 

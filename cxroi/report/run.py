@@ -32,7 +32,7 @@ from typing import Any, Literal
 from cxroi.errors import CxroiError, InputError, InvalidParameters, NotebookFailed
 from cxroi.language import Code, Language, catalogue
 from cxroi.report.folder import MANIFEST, is_interrupt, put_in_place, relative, workspace
-from cxroi.report.html import render_notebook
+from cxroi.report.html import render_notebook, without_links
 from cxroi.report.kernel import DeadKernelError, PapermillExecutionError, Watch, execute
 from cxroi.report.notebook import (
     Notebook,
@@ -150,7 +150,8 @@ def run(
     case
         Investment case; empty: ``case.yaml`` or ``case.xlsx`` beside ``dataset.yaml``.
     out
-        Folder of the run, ``reports/<name of the data set>`` by default. An earlier run there is replaced on success.
+        Folder of the run, ``reports/<name of the data set>`` by default. An earlier run there is replaced on success, but
+        not one that holds further notebooks.
     parameters
         Further parameters of the notebooks, each given to those that take it.
 
@@ -169,6 +170,7 @@ def run(
     common = next(iter(assigned.values()))
     folder, case_file = _existing_folder(common["dataset"]), _existing_file(str(values.get("case", stated["case"])))
     target = _target(Path(out) if out else Path("reports", folder.resolve().name), folder)
+    _refuse_narrower(target, names)
     sources = notebook_files(names, how.notebooks)
 
     timing: dict[str, float] = {}
@@ -194,6 +196,7 @@ def run(
                 lang=common["lang"],
                 timeout_seconds=how.timeout_seconds,
                 on_progress=how.on_progress,
+                pages=names,
             )
             timing |= {each.notebook: each.seconds for each in fresh}
             ended |= {each.notebook: each for each in fresh}
@@ -238,6 +241,7 @@ def run_notebooks(
     lang: Code,
     timeout_seconds: float,
     on_progress: OnProgress | None = None,
+    pages: Sequence[str] = (),
 ) -> tuple[NotebookRun, ...]:
     """Run notebooks into executed notebooks and pages in a folder; one that fails does not stop the others.
 
@@ -255,6 +259,8 @@ def run_notebooks(
         Language of the prose and of the pages.
     timeout_seconds
         Time limit of each notebook, over all cells.
+    pages
+        Further notebooks whose pages are in the folder; links to pages that are not become plain words.
 
     Raises
     ------
@@ -269,6 +275,8 @@ def run_notebooks(
     sources = [_prepared(path, lang) for path in notebooks]
     watches: list[Watch] = []
     interrupted = threading.Event()
+    there = {*pages, *(path.stem for path in notebooks)}
+    absent = [name for name in MODELS if name not in there]
 
     def tell(progress: Progress) -> None:
         if on_progress is not None and not interrupted.is_set():  # one that is stopped did not fail
@@ -280,7 +288,14 @@ def run_notebooks(
         if interrupted.is_set():
             watch.stop()
         return _run_notebook(
-            source, path.stem, parameters=assigned[path.stem], out=out, watch=watch, limit=timeout_seconds, tell=tell
+            source,
+            path.stem,
+            parameters=assigned[path.stem],
+            out=out,
+            watch=watch,
+            limit=timeout_seconds,
+            tell=tell,
+            absent=absent,
         )
 
     with ThreadPoolExecutor(max_workers=jobs) as threads:
@@ -333,6 +348,7 @@ def _run_notebook(
     watch: Watch,
     limit: float,
     tell: OnProgress,
+    absent: Sequence[str],
 ) -> NotebookRun:
     began = time.monotonic()
     cells = len(code_cells(source)) + 1  # and the injected parameters
@@ -383,7 +399,7 @@ def _run_notebook(
         back="" if message else INDEX,
         stop=stop,
     )
-    (out / f"{name}.html").write_text(page, encoding="utf-8", newline="\n")
+    (out / f"{name}.html").write_text(without_links(page, absent), encoding="utf-8", newline="\n")
     report("done" if reason is None else "failed")
     seconds = time.monotonic() - began
     if reason is None:
@@ -483,6 +499,7 @@ def _keys(
             inputs=inputs,
             case=case,
             versions=versions,
+            pages=[each.stem for each in sources],
         )
         for source in sources
     }
@@ -548,6 +565,21 @@ def _target(out: Path, dataset: Path) -> Path:
             f"a run can't be written to {relative(target)}: it would touch the data set or the working folder"
         )
     return target
+
+
+def _refuse_narrower(target: Path, names: Sequence[str]) -> None:
+    """A run of some notebooks replaces no run that holds others too."""
+    try:
+        held = json.loads((target / MANIFEST).read_text(encoding="utf-8"))["notebooks"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    lost = [name for name in MODELS if name in held and name not in names]
+    if lost:
+        other = f"{relative(target)}-{names[0].partition('_')[0]}"
+        raise InputError(
+            f"{relative(target)} holds a fuller run: this one would replace it, and {len(lost)} of its pages would be gone "
+            f"(first: {lost[0]}). Name another folder with --out {other}, or run all notebooks."
+        )
 
 
 def _is_run(folder: Path) -> bool:

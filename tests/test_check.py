@@ -484,7 +484,7 @@ YAML: list[tuple[str, str, str, str]] = [
     ("rule that can't be accepted", "accept: {transactions: {duplicate_id: drop}}", "accept", "known"),
     ("retention without window", "retention: {rule: repurchase}", "retention", "window_days: 180"),
     ("retention of another kind", "retention: {rule: lease}", "retention.rule", "contract"),
-    ("margin in percent", "margin_rate: 35", "margin_rate", "less than or equal to 1"),
+    ("margin in percent", "margin_rate: 35", "margin_rate", "at most 1; it is 35"),
     ("unknown metric", "scales: {npss: [0, 10]}", "scales", "did you mean nps?"),
     ("direction of effort", "scales: {ces: [1, 5]}", "scales", "easy: 5"),
     ("easy in the middle", "scales: {ces: {range: [1, 7], easy: 4}}", "scales", "1 or 7"),

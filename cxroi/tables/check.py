@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cxroi import periods
 from cxroi.tables.contract import TABLE_NAMES
-from cxroi.tables.dataset import FILE_NAME, Dataset, Retention, read_dataset
+from cxroi.tables.dataset import FILE_NAME, Dataset, Retention, needless, read_dataset
 from cxroi.tables.engine import Engine
 from cxroi.tables.facts import parquet_facts, proven
 from cxroi.tables.fields import Field, fields_of, integer_families
@@ -68,13 +68,13 @@ def check_tables(path: str | Path) -> list[Violation]:
 def inspect(path: str | Path, *, sample_keys_above: int = 20_000_000) -> Inspection:
     """Open and check all tables of a folder."""
     folder, engine = Path(path), Engine()
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        message = f"a data set must be a folder; {folder} {what}."
+    what = _not_a_folder(folder)
+    if what:
+        message = f"a data set must be a folder; {str(folder)[:200]} {what}."
         repair = "Give the folder that holds customers, surveys and transactions."
         return _closed(folder, engine, [statement("", "missing_folder", message, repair=repair)])
     dataset, faults = read_dataset(folder)
-    if faults:
+    if any(fault.column.split(".")[0] in ("", "tables") for fault in faults):
         return _closed(folder, engine, faults)
     sources, violations = _open_all(folder, engine, dataset)
     families = integer_families(sources)
@@ -100,6 +100,7 @@ def inspect(path: str | Path, *, sample_keys_above: int = 20_000_000) -> Inspect
     data_end = ends.get("transactions", max(ends.values(), default=None))
     violations += [violation for finding in findings for violation in finding.violations]
     violations += [*found, *notices, *_unfinished(data_end)]
+    violations = [*faults, *(one for one in violations if not (faults and needless(one, faults)))]
     order = {name: number for number, name in enumerate(TABLE_NAMES)}
     return Inspection(
         folder,
@@ -113,6 +114,14 @@ def inspect(path: str | Path, *, sample_keys_above: int = 20_000_000) -> Inspect
         {finding.table: finding.drops for finding in findings},
         data_end,
     )
+
+
+def _not_a_folder(path: Path) -> str:
+    """Why a path is no folder that can be read; empty where it is one."""
+    try:
+        return "" if path.is_dir() else "is a file" if path.exists() else "does not exist"
+    except (OSError, ValueError):
+        return "is no path"
 
 
 def _columns_to_join(sources: Mapping[str, Source], fields: Mapping[str, Mapping[str, Field]]) -> tuple[str, ...]:

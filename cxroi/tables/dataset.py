@@ -6,10 +6,10 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from cxroi.tables.contract import METRICS, TABLE_NAMES, TABLES
 from cxroi.tables.violation import Violation, statement, suggestion
@@ -17,10 +17,29 @@ from cxroi.tables.violation import Violation, statement, suggestion
 FILE_NAME = "dataset.yaml"
 NO_EVENT = "none"  # stands for periods without an event
 Encoding = Literal["utf-8", "utf-16", "latin-1", "windows-1252", "windows-1258"]
+MAX_BYTES, MAX_REFERENCES = 1_000_000, 20
+_YES_OR_NO = {"is_reversed"}
+# What a fault in one key would make the tables be blamed for.
+_FOLLOWS = {
+    "margin_rate": "missing_margin",
+    "scales": "out_of_scale",
+    "currency": "no_currency",
+    "retention": "no_retention_rule",
+}
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_yes_or_no(cls, given: Any, info: ValidationInfo) -> Any:
+        if isinstance(given, bool) and info.field_name not in _YES_OR_NO:
+            raise ValueError(
+                f"it reads as {'yes' if given else 'no'}; write a number, or a text in quotation marks (yes, no, on, off, "
+                "true and false without them are no texts)"
+            )
+        return given
 
 
 class Retention(_Strict):
@@ -74,7 +93,7 @@ class Scale(_Strict):
 
 
 def _is_pair(ends: Sequence[Any]) -> bool:
-    numbers = all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in ends)
+    numbers = all(isinstance(end, (int, float)) and not isinstance(end, bool) and abs(end) < 1e6 for end in ends)
     return numbers and len(ends) == 2 and ends[0] != ends[1]
 
 
@@ -122,6 +141,13 @@ class Event(_Strict):
             raise ValueError(f"{NO_EVENT} stands for periods without an event; give it another name")
         return text.strip()
 
+    @field_validator("starts_on", "ends_on")
+    @classmethod
+    def _is_of_our_time(cls, day: dt.date) -> dt.date:
+        if not 1970 <= day.year <= 2200:
+            raise ValueError(f"it must lie between 1970 and 2200; it is {day}")
+        return day
+
     @model_validator(mode="after")
     def _ends_after_it_starts(self) -> Self:
         if not self.name:
@@ -168,7 +194,7 @@ class Dataset(_Strict):
     """
 
     currency: str = ""
-    margin_rate: float | None = Field(default=None, gt=-1, le=1)
+    margin_rate: float | None = Field(default=None, gt=0, le=1)
     retention: Retention | None = None
     scales: dict[str, Scale] = Field(default_factory=lambda: dict(DEFAULT_SCALES))
     segments: tuple[str, ...] | None = None
@@ -267,11 +293,32 @@ def _asked(word: str, choices: Iterable[str]) -> str:
 
 
 class _OneKeyOnce(yaml.SafeLoader):
-    """YAML that refuses a key written twice."""
+    """YAML that refuses a key written twice, one that is no word, and many references to what stands elsewhere."""
+
+    references = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            self.references += 1
+            if self.references > MAX_REFERENCES:
+                mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+                problem = f"more than {MAX_REFERENCES} references such as *name; write out what they stand for"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+        return super().compose_node(parent, index)
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            problem = f"{str(node.value)[:40]} is no date or number"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                problem = "a key must be a word; in braces or brackets stands something else"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f"the key {key.value} is written twice", problem_mark=key.start_mark)
             seen.add(key.value)
@@ -281,13 +328,21 @@ class _OneKeyOnce(yaml.SafeLoader):
 def read_dataset(folder: Path) -> tuple[Dataset, list[Violation]]:
     """``dataset.yaml`` of the folder (all defaults where there is none) and every fault in it."""
     path = folder / FILE_NAME
-    if not path.exists():
-        return Dataset(), []
+    others = _others(folder)
+    if others or not path.exists():
+        return Dataset(), others
     try:
+        if path.stat().st_size > MAX_BYTES:
+            return Dataset(), [_fault("", f"{FILE_NAME} must be smaller than 1 MB.", "Keep data in the tables.")]
         text = path.read_text(encoding="utf-8-sig")
         parsed = yaml.load(text, Loader=_OneKeyOnce)
     except UnicodeDecodeError:
         return Dataset(), [_fault("", f"{FILE_NAME} must be UTF-8 text.", "Save it as UTF-8.")]
+    except OSError as error:
+        return Dataset(), [_fault("", f"{FILE_NAME} can't be opened: {error.strerror}.", "Make it a readable file.")]
+    except RecursionError:
+        message = f"{FILE_NAME} can't be read as YAML: brackets stand in brackets too many times."
+        return Dataset(), [_fault("", message, "Remove them.")]
     except yaml.YAMLError as error:
         return Dataset(), [_fault("", f"{FILE_NAME} can't be read as YAML: {_where(error)}.", "Repair that line.")]
     if parsed is None:
@@ -297,7 +352,32 @@ def read_dataset(folder: Path) -> tuple[Dataset, list[Violation]]:
     try:
         return Dataset.model_validate(parsed), []
     except ValidationError as error:
-        return Dataset(), [_explained(fault) for fault in error.errors()]
+        found = error.errors()
+    faulty = {str(fault["loc"][0]) for fault in found}
+    rest = Dataset()
+    if "tables" not in faulty:
+        rest = Dataset.model_validate({key: value for key, value in parsed.items() if str(key) not in faulty})
+    return rest, [_explained(fault) for fault in found]
+
+
+def _others(folder: Path) -> list[Violation]:
+    """Faults of files that were meant to be ``dataset.yaml`` and are not read."""
+    faults = []
+    for one in sorted(folder.iterdir()):
+        name = one.name
+        if name != FILE_NAME and name.casefold() in (FILE_NAME, "dataset.yml"):
+            message = f"the description of the tables must be called {FILE_NAME}; {name} is not read."
+            faults.append(_fault("", message, f"Rename it to {FILE_NAME}, or remove it."))
+        elif name == FILE_NAME and one.is_symlink() and not one.exists():
+            faults.append(_fault("", f"{FILE_NAME} is a link to a file that does not exist.", "Repair or remove it."))
+    return faults
+
+
+def needless(violation: Violation, faults: Iterable[Violation]) -> bool:
+    """Whether the violation only follows from a fault in ``dataset.yaml``."""
+    keys = {fault.column.split(".")[0] for fault in faults}
+    meant = {suggestion(key, Dataset.model_fields).removeprefix("did you mean ").removesuffix("?") for key in keys}
+    return violation.rule in {_FOLLOWS.get(key) for key in keys | meant}
 
 
 def _where(error: yaml.YAMLError) -> str:
@@ -319,12 +399,38 @@ def _explained(fault: Any) -> Violation:
         question = suggestion(location[-1], choices)
         message = f"{FILE_NAME}: {location[-1]} is not a key{where}{'; ' + question if question else '.'}"
         return _fault(key, message, f"Known keys: {', '.join(choices)}.")
-    problem = str(fault["msg"]).removeprefix("Value error, ")
-    given = fault.get("input")
-    shown = f" (it is {given!r})" if isinstance(given, (str, int, float)) and fault["type"] != "value_error" else ""
-    if fault["type"] == "model_type" or fault["type"] == "model_attributes_type":
-        problem = "it must hold keys and values, or be left out"
+    given, limits = fault.get("input"), fault.get("ctx", {})
+    if fault["type"] == "value_error":
+        problem, shown = str(fault["msg"]).removeprefix("Value error, "), ""
+    else:
+        problem = _must(fault["type"], limits)
+        shown = f"; it is {str(given)[:80]}" if isinstance(given, (str, int, float, dt.date)) else ""
     return _fault(key, f"{FILE_NAME}: {key}: {problem}{shown}.", "Correct it.", str(given) if shown else "")
+
+
+def _must(kind: str, limits: dict[str, Any]) -> str:
+    """What must hold, for a kind of fault of pydantic."""
+    for word, sign in (("greater_than_equal", "at least"), ("less_than_equal", "at most"), ("greater_than", "above")):
+        if kind == word:
+            return f"it must be {sign} {next(iter(limits.values())):g}"
+    if kind == "less_than":
+        return f"it must be below {limits['lt']:g}"
+    if kind == "missing":
+        return "it is required here"
+    if kind == "literal_error":
+        return f"it must be one of {limits['expected']}"
+    for begins, problem in (
+        ("int", "it must be a whole number, for example 36"),
+        ("float", "it must be a number with a point as its decimal sign, for example 0.35"),
+        ("finite", "it must be a number, for example 0.35"),
+        ("string", 'it must be a text, in quotation marks where it looks like something else, for example "2026"'),
+        ("date", "it must be a day such as 2026-02-10"),
+        ("tuple", "it must be a list, for example [region, plan]"),
+        ("list", "it must be a list, for example [region, plan]"),
+    ):
+        if kind.startswith(begins):
+            return problem
+    return "it must hold keys and values, or be left out"
 
 
 def _keys_at(location: list[str]) -> list[str]:
@@ -337,6 +443,3 @@ def _keys_at(location: list[str]) -> list[str]:
     }
     model = models.get(location[0], Dataset) if location else Dataset
     return list(model.model_fields)
-
-
-ENCODINGS: tuple[str, ...] = get_args(Encoding)

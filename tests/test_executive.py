@@ -82,7 +82,7 @@ def test_the_answer_is_three_sentences_from_the_results(assessment: Assessment) 
     rows = assessment.estimates.glance().set_index(["outcome", "exposure"])
     row = rows.loc[("retained", "nps")]
     assert f"{language.number(100 * row['estimate'], 2)} percentage points" in how_sure
-    assert how_sure.startswith("Among customers alike in controls, tenure and purchase history")
+    assert how_sure.startswith("Among customers alike in controls, tenure and any purchase history")
     figures = decided(assessment).tidy()
     base = figures[(figures["scenario"] == "base") & (figures["measure"] == "break_even_score_gain")]
     assert f"score gain of {language.number(base['median'].iloc[0], 2)} points" in change
@@ -417,6 +417,9 @@ def test_southeast_reports_its_negative_sign(realdata: Path, root: Path, tmp_pat
     )
     assert "not dated before the outcome" in report.answer[1].text
     assert "key-npv" not in {each.id for each in report.key_figures}
+    limits = next(section for section in report.sections if section.id == "limits")
+    assert "differences that the data do not record" in limits.sentences[0].text, "controls and tenure are held fixed"
+    assert "any purchase history" in buy.sentences[2].text, "the export has none"
 
 
 def recipe(config: Path, data: Path, folder: Path) -> Path:

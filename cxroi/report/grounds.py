@@ -331,7 +331,10 @@ def limits_section(a: Assessment, language: Language) -> Section:
     rung = a.value.evidence if isinstance(a.value, CustomerValue) else "association"
     names = []
     if a.exposure:
-        names += [f"evidence_{strength(rung)}", "silent"]
+        row = main_estimate(a)
+        held = row is not None and row["method"] != "raw"  # also where the grade is capped by when the score was given
+        grade = strength(rung)
+        names += [f"evidence_{'middle' if held and grade == 'weak' else grade}", "silent"]
         if a.panel.timing != "before":
             names.append("timing")
     if isinstance(a.decision, BusinessCase):

@@ -278,6 +278,7 @@ def purchases(score: float) -> pd.DataFrame:
             "orders_before": [0.0, 0.0, 3.0, 1.5],
             "margin_before": [0.0, 0.0, 280.0, 150.0],
             "periods_before": [0.0, 0.0, 2.0, 6.0],
+            "tenure": [0.0, 9.0, 9.0, 6.0],
         }
     )
 
@@ -296,21 +297,24 @@ def test_history_by_hand() -> None:
     expected = 2 * np.exp(0.16) + 4 * np.exp(0.13)
     assert found["orders_so_far_net"][2] == pytest.approx(np.log((2.5 + 4 + 6) / (2.5 + expected)))
     assert found["basket_net"][2] == pytest.approx(np.log((500 + 560) / 10 / 100) - 0.05 * 0.65 * 2)
-    # nobody known before: the last period is all
-    assert found["orders_so_far_net"][0] == found["orders_now_net"][0]
+    # nobody known before: the last period is all, of which a customer who joined in it had half
+    assert (
+        found["orders_so_far_net"][0] == found["orders_now_net"][0] == pytest.approx(np.log(2.5 / (2.5 + np.exp(0.16))))
+    )
     assert found["basket_net"][0] == pytest.approx(-0.05 * 0.8 * 2)
 
 
-def test_orders_so_far_are_the_same_on_average_whatever_satisfaction_was() -> None:
-    """Counts of customers with own gamma rates and past satisfaction: the mean posterior is 1 for the unhappy and the happy."""
+def test_orders_so_far_are_the_same_on_average_whatever_was_before() -> None:
+    """Counts of customers with own gamma rates, past satisfaction and a first period that some joined in: the mean posterior is 1."""
     generator = np.random.default_rng(3)
     n, net = 200_000, history(order_slope=0.2)
     past = generator.normal(0.0, 1.5, (2, n))
     before = generator.integers(0, 7, n).astype(float)
+    joined_in_data = generator.random(n) < 0.3
+    share = np.where(joined_in_data, generator.random(n), 1.0)  # of the first period
+    lived = np.where(before > 0, 1.0, share), np.where(before > 0, before - 1.0 + share, 0.0)
     rate = generator.gamma(net.order_shape, net.order_rate / net.order_shape, n)
-    now, earlier = (
-        generator.poisson(rate * size * np.exp(0.2 * z)) for size, z in zip((1.0, before), past, strict=True)
-    )
+    now, earlier = (generator.poisson(rate * size * np.exp(0.2 * z)) for size, z in zip(lived, past, strict=True))
     rows = pd.DataFrame(
         {
             "orders_now": now,
@@ -318,16 +322,16 @@ def test_orders_so_far_are_the_same_on_average_whatever_satisfaction_was() -> No
             "margin_now": 0.0,
             "margin_before": 0.0,
             "periods_before": before,
+            "tenure": before + np.where(joined_in_data, 0.0, 5.0),
             **dict.fromkeys(COLUMNS, 0.0),
             "satisfaction_last": past[0],
             "satisfaction_earlier": past[1],
         }
     )
     posterior = np.exp(net_columns(rows, net)["orders_so_far_net"])
-    for z in past:
-        for side in (z < -1, z > 1):
-            own = posterior[side]
-            assert abs(own.mean() - 1.0) < 4 * own.std() / np.sqrt(len(own))
+    for some in (past[0] < -1, past[0] > 1, past[1] < -1, past[1] > 1, joined_in_data, joined_in_data & (before < 2)):
+        own = posterior[some]
+        assert abs(own.mean() - 1.0) < 4 * own.std() / np.sqrt(len(own))
 
 
 def test_a_happier_customer_needs_more_orders_to_look_the_same() -> None:

@@ -22,7 +22,8 @@ from cxroi.linkage.satisfaction import expects_satisfaction
 from cxroi.panel import Panel
 
 NET_COLUMNS = ("orders_now_net", "orders_so_far_net", "basket_net")
-SOURCES = ("orders_now", "margin_now", "orders_before", "margin_before", "periods_before")
+SOURCES = ("orders_now", "margin_now", "orders_before", "margin_before", "periods_before", "tenure")
+PART_OF_THE_FIRST = 0.5  # period: on average customers join in its middle
 FEWEST_PAIRS = 100
 SMALLEST_SHAPE, LARGEST_SHAPE = 0.05, 50.0
 BASKET_LIMITS = (0.05, 20.0)  # margin per order against the mean one
@@ -81,6 +82,8 @@ def learn_history(rows: pd.DataFrame, exposure: str, correlations: tuple[float, 
     if not set(SOURCES) <= set(rows.columns):
         return None
     orders = rows["orders_now"].to_numpy(dtype=float)
+    whole = orders[_periods_lived(rows)[0] == 1.0]
+    orders = whole if len(whole) else orders
     rate = float(orders.mean())
     if rate <= 0:
         return None
@@ -91,7 +94,7 @@ def learn_history(rows: pd.DataFrame, exposure: str, correlations: tuple[float, 
         correlations=correlations,
         order_rate=rate,
         order_shape=shape,
-        basket=float(rows["margin_now"].sum()) / float(orders.sum()),
+        basket=float(rows["margin_now"].sum()) / float(rows["orders_now"].sum()),
     )
 
 
@@ -161,7 +164,7 @@ def net_orders(rows: pd.DataFrame, net: NetHistory) -> tuple[Floats, Floats]:
     """The columns ``orders_now_net`` and ``orders_so_far_net`` alone.
 
     All orders so far stand together: only then is their posterior mean, by which the equation multiplies, the same on average whatever
-    past satisfaction was. Apart from the last period's, with one coefficient however many periods they come from, they are not.
+    past satisfaction was. Apart from the last period's, with one coefficient however many periods they come from, it is not.
     """
     expected_now, expected_before = _expected_orders(rows, net)
     now = rows["orders_now"].to_numpy(dtype=float)
@@ -190,12 +193,19 @@ def net_basket_by_slope(rows: pd.DataFrame, net: NetHistory) -> tuple[Floats, Fl
 
 def _expected_orders(rows: pd.DataFrame, net: NetHistory) -> tuple[Floats, Floats]:
     """Orders of the last period, and of all before it, that past satisfaction makes us expect, shape (rows,) each."""
-    before = rows["periods_before"].to_numpy(dtype=float)
+    now, before = _periods_lived(rows)
     last, earlier = _past_scores(rows, net)
     return (
-        net.order_rate * np.exp((net.order_slope + net.order_bend * last) * last),
+        net.order_rate * now * np.exp((net.order_slope + net.order_bend * last) * last),
         net.order_rate * before * np.exp((net.order_slope + net.order_bend * earlier) * earlier),
     )
+
+
+def _periods_lived(rows: pd.DataFrame) -> tuple[Floats, Floats]:
+    """Periods that the last one's orders, and those of all before it, come from: of the one that a customer joined in, half."""
+    tenure, before = (rows[name].to_numpy(dtype=float) for name in ("tenure", "periods_before"))
+    joined_before = np.where((before > 0) & (tenure <= before), PART_OF_THE_FIRST, 1.0)  # within the data, that is
+    return np.where(tenure <= 0, PART_OF_THE_FIRST, 1.0), before - (1.0 - joined_before)
 
 
 def _past_scores(rows: pd.DataFrame, net: NetHistory) -> tuple[Floats, Floats]:

@@ -17,7 +17,7 @@ from scipy import sparse, special
 
 from cxroi.errors import InputError
 from cxroi.linkage.calibrated import Calibrated, Changes, add_satisfaction_error, calibrated, score_terms
-from cxroi.linkage.design import BEND, Design, adjusted_terms, build_design, prepare
+from cxroi.linkage.design import BEND, OBSERVED, Design, adjusted_terms, build_design, prepare
 from cxroi.linkage.effects import Effect, Slopes, average_effect, average_product_effect, level_shift
 from cxroi.linkage.fit import (
     WORKERS,
@@ -55,6 +55,7 @@ METHODS = ("raw", "adjusted", "calibrated", "within")
 WIDE_RELIABILITY = 0.3
 MOST_INFLATION = 2.5  # of the error of retention by holding past satisfaction fixed
 PATH = "satisfaction_path"
+OF_SURVIVAL = (PATH, OBSERVED)  # held fixed where staying is the outcome: who was seen longer had more chances to leave
 NOTHING_TO_HOLD = "no controls, history or periods to hold fixed"
 FEWEST_CUSTOMERS = 50
 FEWEST_EVENTS = 10
@@ -689,7 +690,8 @@ def _fit_standard(
 ) -> dict[str, Linkage | str]:
     """Every outcome on one design; purchase history in it net of the orders' own slope, found as a fixed point.
 
-    Only retention holds the path of past satisfaction fixed: those who stayed in spite of low satisfaction differ from the others.
+    Only retention holds the path of past satisfaction and the time a customer was seen fixed: those who stayed in spite of low
+    satisfaction, or for long, differ from the others.
     """
     rows = _answered(panel, plain.exposure)
     found: dict[str, Linkage | str] = {outcome: reason for outcome, reason in reasons.items() if reason}
@@ -697,10 +699,10 @@ def _fit_standard(
     nets = net is not None and net.nets and "orders_now_net" in plain.columns and not reasons["orders"]
     design, nuisance = plain, None
     if not reasons["orders"]:
-        orders = fit_outcome(panel, "orders", plain.without(PATH), method=method)
+        orders = fit_outcome(panel, "orders", plain.without(*OF_SURVIVAL), method=method)
         if nets:
             assert net is not None
-            orders, nuisance = _net_orders(panel, rows, plain.without(PATH), orders, net)
+            orders, nuisance = _net_orders(panel, rows, plain.without(*OF_SURVIVAL), orders, net)
             assert orders.design.preparation.net is not None
             design = plain.with_history(rows, orders.design.preparation.net)
         found["orders"] = orders
@@ -712,7 +714,7 @@ def _fit_standard(
             retention = _with_slope_error(rows, retention, nuisance)
         found["retained"] = retention
         calibration = retention.calibration
-    of_amounts = design.without(PATH)
+    of_amounts = design.without(*OF_SURVIVAL)
     for outcome in ("margin", *FURTHER_OUTCOMES):
         if reasons[outcome]:
             continue

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import statsmodels.api as sm
 from numpy.typing import NDArray
 
 from cxroi.panel import Panel
@@ -101,10 +100,13 @@ def _drawn_in(logs: pd.Series, noise: pd.Series) -> tuple[Floats, Floats]:
         return nothing
     line = logs.index.to_numpy(dtype=float) - float(logs.index.to_numpy(dtype=float).mean())
     apart = np.eye(QUARTERS_OF_A_YEAR)[:, :-1] - np.eye(QUARTERS_OF_A_YEAR)[:, [-1]]  # the four sum to 0
-    fitted = sm.OLS(logs.to_numpy(dtype=float), np.column_stack([np.ones(len(logs)), line, apart[quarter]])).fit()
-    found = apart @ fitted.params[2:]
-    variance = max(float(fitted.scale), float(noise.reindex(logs.index).mean()))
-    own = variance * np.diag(apart @ fitted.normalized_cov_params[2:, 2:] @ apart.T)
+    columns, target = np.column_stack([np.ones(len(logs)), line, apart[quarter]]), logs.to_numpy(dtype=float)
+    inverse = np.linalg.inv(columns.T @ columns)
+    coefficients = inverse @ (columns.T @ target)
+    scale = float(((target - columns @ coefficients) ** 2).sum()) / (len(logs) - len(coefficients))
+    found = apart @ coefficients[2:]
+    variance = max(scale, float(noise.reindex(logs.index).mean()))
+    own = variance * np.diag(apart @ inverse[2:, 2:] @ apart.T)
     spread = max(float((found**2).mean() - own.mean()), 0.0)
     share = spread / (spread + own) if spread else np.zeros(QUARTERS_OF_A_YEAR)
     return found * share, share * own

@@ -320,8 +320,11 @@ def test_columns_are_mapped(tmp_path: Path) -> None:
     assert tables.segments == ("plan",)
 
 
-def test_globs_and_parts_with_different_columns(tmp_path: Path) -> None:
-    first, second = TRANSACTIONS.splitlines()[:2], TRANSACTIONS.splitlines()
+def test_globs_and_parts(tmp_path: Path) -> None:
+    first, second = (
+        [f"{line},{tail}" for line, tail in zip(TRANSACTIONS.splitlines(), ["channel", ""], strict=False)],
+        TRANSACTIONS.splitlines(),
+    )
     folder = company(
         tmp_path, transactions_csv=None, dataset_yaml=DATASET + 'tables: {transactions: {file: "orders_*.csv"}}\n'
     )

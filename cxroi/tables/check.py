@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import duckdb
+
 from cxroi import periods
 from cxroi.tables.contract import TABLE_NAMES
 from cxroi.tables.dataset import FILE_NAME, Dataset, Retention, needless, read_dataset
@@ -16,11 +18,11 @@ from cxroi.tables.fields import Field, fields_of, integer_families
 from cxroi.tables.further import further_columns
 from cxroi.tables.keys import key_violations, overlaps, take_sample
 from cxroi.tables.notation import thousands_faults, with_date_repairs
-from cxroi.tables.notices import currency_faults, refunds_notice, row_notices
+from cxroi.tables.notices import currency_faults, refunds_notice, row_notices, unknown_experiments
 from cxroi.tables.presence import presence_faults
 from cxroi.tables.rules import Surroundings, rules_of
 from cxroi.tables.scan import id_range, remember_ids, rule_violation, scan_counts, settled_ids
-from cxroi.tables.source import Source, open_table
+from cxroi.tables.source import Source, open_table, unreadable
 from cxroi.tables.sql import identifier
 from cxroi.tables.violation import Violation, statement
 
@@ -77,9 +79,28 @@ def inspect(path: str | Path, *, sample_keys_above: int = 20_000_000) -> Inspect
     if any(fault.column.split(".")[0] in ("", "tables") for fault in faults):
         return _closed(folder, engine, faults)
     sources, violations = _open_all(folder, engine, dataset)
+    try:
+        return _looked_at(folder, engine, dataset, sources, [*faults, *violations], sample_keys_above)
+    except duckdb.Error as error:
+        parts = {part: name for name, source in sources.items() for part in source.parts}
+        damaged = next((name for part, name in parts.items() if f'"{part.scanned}"' in str(error)), "")
+        if not damaged:
+            raise
+        return _closed(folder, engine, [*faults, *violations, unreadable(damaged, sources[damaged].parts, error)])
+
+
+def _looked_at(
+    folder: Path,
+    engine: Engine,
+    dataset: Dataset,
+    sources: dict[str, Source],
+    violations: list[Violation],
+    sample_keys_above: int,
+) -> Inspection:
+    faults = [violation for violation in violations if violation.rule == "dataset_yaml"]
     families = integer_families(sources)
     fields = {name: settled_ids(engine, source, fields_of(source, families)) for name, source in sources.items()}
-    violations += presence_faults(dataset, sources, fields, violations)
+    violations += presence_faults(engine, dataset, sources, fields, violations)
     remember_ids(engine, sources, fields)
     around = Surroundings(
         dataset,
@@ -95,12 +116,14 @@ def inspect(path: str | Path, *, sample_keys_above: int = 20_000_000) -> Inspect
     ]
     further, chosen, found = further_columns(engine, dataset, sources.get("customers"))
     resolved, notices = _resolved(chosen, fields)
+    violations += currency_faults(engine, sources, dataset)
+    violations += unknown_experiments(engine, dataset, sources, fields)
     ends = {finding.table: finding.last_event for finding in findings if finding.last_event is not None}
     # outcomes are known up to the last transaction, however long surveys go on
     data_end = ends.get("transactions", max(ends.values(), default=None))
     violations += [violation for finding in findings for violation in finding.violations]
     violations += [*found, *notices, *_unfinished(data_end)]
-    violations = [*faults, *(one for one in violations if not (faults and needless(one, faults)))]
+    violations = [one for one in violations if not (faults and needless(one, faults))]
     order = {name: number for number, name in enumerate(TABLE_NAMES)}
     return Inspection(
         folder,
@@ -185,7 +208,6 @@ def _inspect_table(
     keys = key_violations(engine, source, fields, sample)
     violations += keys
     violations += overlaps(engine, source, fields, around)
-    violations += currency_faults(engine, source, around.dataset)
     violations += row_notices(engine, source, fields, around, sample)
     if refunds[0]:
         violations.append(refunds_notice(source, *refunds))

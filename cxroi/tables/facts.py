@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -54,11 +55,14 @@ def parquet_facts(engine: Rows, source: Source, fields: Mapping[str, Field]) -> 
     ]
     found = {row[0]: row[1:] for row in engine.rows(select(columns, f"parquet_metadata({files})", group="1"))}
     names, facts = mapped_names(source), {}
+    is_day = re.compile(r"[12]\d{3}-\d\d-\d\d( .*)?")
     for ours in fields:
         theirs, kind = names[ours], source.types[names[ours]]
         if theirs not in found or not found[theirs][3] or not _is_ordered(kind):
             continue
         nulls, lows, highs, _ = found[theirs]
+        if kind in ("TIMESTAMP", "DATE") and not all(map(is_day.fullmatch, lows + highs)):  # type: ignore[operator]
+            continue
         key = float if kind in INTEGERS or kind in ("FLOAT", "DOUBLE") else str
         facts[ours] = Fact(kind, int(str(nulls)), min(lows, key=key), max(highs, key=key))  # type: ignore[call-overload]
     return facts

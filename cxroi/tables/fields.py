@@ -132,7 +132,14 @@ def _field(column: Column, raw: str, kind: str, *, decimal: str | None, is_integ
     if kind in FLOATS:
         whole = f"CAST(TRY_CAST({raw} AS HUGEINT) AS VARCHAR)"
         text = f"CASE WHEN {raw} = floor({raw}) THEN {whole} ELSE CAST({raw} AS VARCHAR) END"
-        return _text_field(column, f"CASE WHEN NOT isnan({raw}) THEN {text} END", decimal)
+        field = _text_field(column, f"CASE WHEN NOT isnan({raw}) THEN {text} END", decimal)
+        # Beyond this, different whole numbers become the same float.
+        limit = 2**24 if kind == "FLOAT" else 2**53
+        return (
+            replace(field, failed=f"coalesce(abs({raw}) >= {limit} AND NOT isnan({raw}), false)")
+            if column.kind == "id"
+            else field
+        )
     return _text_field(column, f"CAST({raw} AS VARCHAR)", decimal)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cxroi.tables.contract import TABLES
 from cxroi.tables.dataset import FILE_NAME, Dataset
 from cxroi.tables.engine import Engine
 from cxroi.tables.fields import further_names, mapped_names, number_of
@@ -30,13 +31,16 @@ def further_columns(
         if dataset.segments is not None
         else tuple(name for name, kind in kinds.items() if kind == "category")
     )
-    known = [*mapped_names(source)]
+    contract = TABLES[source.table].column
+    known = [name for name in mapped_names(source) if name not in contract or contract[name].kind in ("text", "number")]
     violations = []
     for key, names in (("segments", segments), ("controls", controls)):
         for name in names:
             if name not in known:
-                question = suggestion(name, known)
-                message = f"{FILE_NAME}: {key} names {name}, which customers do not have{ending(question)}"
+                what = f"which customers do not have{ending(suggestion(name, known))}"
+                if name in contract:
+                    what = "which is an id, a date or a permission and can't be compared."
+                message = f"{FILE_NAME}: {key} names {name}, {what}"
                 violations.append(
                     statement(
                         "customers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from cxroi.tables.dataset import FILE_NAME, Dataset
@@ -12,44 +13,77 @@ from cxroi.tables.rules import Surroundings, typed
 from cxroi.tables.scan import base_query, first_row, notice, placed
 from cxroi.tables.source import Source
 from cxroi.tables.sql import identifier, literal, normalised, select, within
-from cxroi.tables.violation import Violation
+from cxroi.tables.violation import Violation, ending, statement, suggestion
 
-CURRENCY_TABLES = ("transactions", "outcomes", "costs")
+CURRENCY_TABLES = ("transactions", "outcomes", "touches", "costs")
 
 
-def currency_faults(engine: Engine, source: Source, dataset: Dataset) -> list[Violation]:
-    """Amounts in more than one currency, or in another one than the data set declares."""
-    theirs = next((name for name in source.types if name.strip().casefold() == "currency"), None)
-    if source.table not in CURRENCY_TABLES or theirs is None:
-        return []
-    value = f"upper({normalised(f'CAST({identifier(theirs)} AS VARCHAR)')})"
-    found = engine.rows(
-        select([value, "count(*) AS n"], source.scan(), where=f"{value} IS NOT NULL", group="1", order="n DESC, 1")
-    )
-    names = [str(name) for name, _ in found]
-    main = dataset.currency.upper() or (names[0] if names else "")
-    others = sum(count for name, count in found if name != main)
-    if not others:
-        return []
-    listed = ", ".join([name for name in names if name != main][:5])
-    numbers = f"{others:,} of {source.rows:,} rows are in {listed}"
-    message = f"all amounts of {source.table} must be in one currency ({main}); {numbers}"
-    base = within(select(["*", f"{value} AS {identifier('currency found')}"], source.scan(with_position=True)))
-    file, row, first = first_row(
-        engine, base, f"{identifier('currency found')} <> {literal(main)}", identifier("currency found")
-    )
-    repair = f"Convert the amounts into one currency before the export, and name it in {FILE_NAME}: currency: {main}."
+def currency_faults(engine: Engine, sources: Mapping[str, Source], dataset: Dataset) -> list[Violation]:
+    """Amounts in more than one currency, or in another one than the data set declares; one violation a table."""
+    found = {name: _currencies(engine, source) for name, source in sources.items() if name in CURRENCY_TABLES}
+    counted: Counter[str] = Counter()
+    for currencies in found.values():
+        counted.update(currencies)
+    main = dataset.currency.upper() or next((name for name, _ in counted.most_common(1)), "")
     return [
-        placed(
-            engine,
-            source,
-            Violation(
-                source.table, "currency", "several_currencies", others, source.rows, None, first, message, repair
-            ),
-            (file, row),
-            show=first,
-        )
+        _other_currencies(engine, sources[name], currencies, main)
+        for name, currencies in found.items()
+        if set(currencies) - {main}
     ]
+
+
+def _currency(source: Source) -> str:
+    """Currency of a row as an expression, empty where the table has no such column."""
+    theirs = next((name for name in source.types if name.strip().casefold() == "currency"), None)
+    return "" if theirs is None else f"upper({normalised(f'CAST({identifier(theirs)} AS VARCHAR)')})"
+
+
+def _currencies(engine: Engine, source: Source) -> dict[str, int]:
+    value = _currency(source)
+    if not value:
+        return {}
+    query = select([value, "count(*) AS n"], source.scan(), where=f"{value} IS NOT NULL", group="1", order="n DESC, 1")
+    return {str(name): int(count) for name, count in engine.rows(query)}
+
+
+def _other_currencies(engine: Engine, source: Source, found: Mapping[str, int], main: str) -> Violation:
+    others = {name: count for name, count in found.items() if name != main}
+    rows = sum(others.values())
+    message = (
+        f"all amounts of {source.table} must be in one currency ({main}); {rows:,} of {source.rows:,} rows are in "
+        f"{', '.join([*others][:5])}"
+    )
+    column = identifier("currency found")
+    base = within(select(["*", f"{_currency(source)} AS {column}"], source.scan(with_position=True)))
+    file, row, first = first_row(engine, base, f"{column} <> {literal(main)}", column)
+    repair = f"Convert the amounts into one currency before the export, and name it in {FILE_NAME}: currency: {main}."
+    violation = Violation(
+        source.table, "currency", "several_currencies", rows, source.rows, None, first, message, repair
+    )
+    return placed(engine, source, violation, (file, row), show=first)
+
+
+def unknown_experiments(
+    engine: Engine, dataset: Dataset, sources: Mapping[str, Source], fields: Mapping[str, Mapping[str, Field]]
+) -> list[Violation]:
+    """Declared experiments that are no initiative."""
+    if not dataset.experiments:
+        return []
+    table = next((name for name in ("initiatives", "exposures") if "initiative_id" in fields.get(name, {})), "")
+    value = f"CAST({fields[table]['initiative_id'].typed} AS VARCHAR)" if table else ""
+    query = (
+        select([f"DISTINCT {value}"], sources[table].scan(), where=f"{value} IS NOT NULL", order="1") if table else ""
+    )
+    known = [str(name) for (name,) in engine.rows(query)] if table else []
+    violations = []
+    for name in dataset.experiments:
+        if name not in known:
+            message = f"{FILE_NAME}: experiments names {name}, which is no initiative{ending(suggestion(name, known))}"
+            repair = f"Initiatives there: {', '.join(known[:20]) or 'none'}."
+            violations.append(
+                statement("initiatives", "unknown_initiative", message, column="initiative_id", repair=repair)
+            )
+    return violations
 
 
 def row_notices(
@@ -60,7 +94,12 @@ def row_notices(
     if source.table == "transactions" and {"customer_id", "occurred_at", "amount"} <= set(fields):
         rows = sample.name if sample else within(base_query(source, fields, around))
         day = f"CAST({typed('occurred_at')} AS DATE)"
-        days = select(["1"], rows, where=f"{typed('amount')} > 0", group=f"{typed('customer_id')}, {day}")
+        days = select(
+            ["1"],
+            rows,
+            where=f"{typed('amount')} > 0 AND {typed('occurred_at')} IS NOT NULL",
+            group=f"{typed('customer_id')}, {day}",
+        )
         count = engine.rows(select(["count(*)"], within(days + " HAVING count(*) > 1")))[0][0]
         if count:
             aside = sample.aside if sample else ""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from cxroi.tables.contract import TABLES
 from cxroi.tables.dataset import FILE_NAME, Dataset
+from cxroi.tables.engine import Engine
 from cxroi.tables.fields import Field, mapped_names
 from cxroi.tables.source import Source
+from cxroi.tables.sql import listing, select
 from cxroi.tables.violation import Violation, ending, statement, suggestion
 
 
 def presence_faults(
+    engine: Engine,
     dataset: Dataset,
     sources: Mapping[str, Source],
     fields: Mapping[str, Mapping[str, Field]],
@@ -21,9 +25,9 @@ def presence_faults(
     """All faults of tables, maps and columns; ``found`` are those that opening the files has found."""
     violations = _missing_tables(dataset, sources, {violation.table for violation in found})
     for name, source in sources.items():
-        violations += _map_faults(source)
+        violations += [*_map_faults(source), *_part_faults(engine, source), *_near_misses(source, fields[name])]
         violations += _missing_columns(source, fields[name], has_outcomes="outcomes" in sources)
-        if source.rows == 0 and not any(violation.table == name for violation in source.violations):
+        if source.rows == 0 and not any(violation.severity == "error" for violation in source.violations):
             message = f"{name} must have rows; {_files(source)} holds none."
             violations.append(statement(name, "empty_table", message, repair="Export it again, or delete the file."))
     return [*violations, *_margin_faults(dataset, fields)]
@@ -77,6 +81,51 @@ def _map_faults(source: Source) -> list[Violation]:
                 )
             )
     return violations
+
+
+def _part_faults(engine: Engine, source: Source) -> list[Violation]:
+    """Parts that lack a column which others have: an error where the contract names it, else a notice."""
+    if len(source.parts) < 2:
+        return []
+    files = listing(str(part.scanned) for part in source.parts)
+    there: dict[str, set[str]] = {str(part.scanned): set() for part in source.parts}
+    for file, name in engine.rows(select(["file_name", "name"], f"parquet_schema({files})")):
+        there[file].add(name.casefold())
+    violations = []
+    for ours, theirs in mapped_names(source).items():
+        lacking = [part.original.name for part in source.parts if theirs.casefold() not in there[str(part.scanned)]]
+        if not lacking:
+            continue
+        more = f" and {len(lacking) - 1} more do not" if len(lacking) > 1 else " does not"
+        message = f"every part of {source.table} must have the column {theirs}; {lacking[0]}{more}."
+        repair = "Export every part with the same columns; a cell may be empty."
+        violation = statement(source.table, "part_without_column", message, column=ours, repair=repair)
+        is_ours = ours in TABLES[source.table].column
+        violations.append(violation if is_ours else replace(violation, severity="notice"))
+    return violations
+
+
+def _near_misses(source: Source, fields: Mapping[str, Field]) -> list[Violation]:
+    """Notices of columns that are nearly called like an optional one of the contract that is not there."""
+    used = {mapped_names(source)[name] for name in fields}
+    absent = {
+        _plain(column.name): column.name
+        for column in TABLES[source.table].columns
+        if not column.required and column.name not in fields and column.name not in source.options.columns
+    }
+    notices = []
+    for theirs in source.types:
+        near = [] if theirs in used else difflib.get_close_matches(_plain(theirs), absent, n=1, cutoff=0.85)
+        for ours in (absent[one] for one in near):
+            message = f"the column {theirs} of {source.table} is not read as {ours}; did you mean {ours}?"
+            repair = f"If so, rename it, or map it in {FILE_NAME}: tables: {{{source.table}: {{columns: {{{ours}: {theirs}}}}}}}."
+            one = statement(source.table, "column_not_read", message, column=ours, repair=repair, value=theirs)
+            notices.append(replace(one, severity="notice"))
+    return notices
+
+
+def _plain(name: str) -> str:
+    return "".join(mark for mark in name.casefold() if mark.isalnum())
 
 
 def _columns_there(source: Source) -> str:

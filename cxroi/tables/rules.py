@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from cxroi.tables.contract import CUSTOMER_COLUMNS, METRICS, TABLES, Column
-from cxroi.tables.dataset import FILE_NAME, Dataset
+from cxroi.tables.dataset import FILE_NAME, Dataset, Scale
 from cxroi.tables.fields import Field
 from cxroi.tables.sql import identifier, literal
 from cxroi.tables.violation import Severity
@@ -141,6 +141,15 @@ def _conversion_rule(table: str, column: Column) -> Rule:
             f"must be one of {', '.join(METRICS)}",
             repair=lambda value: "Recode them, or leave other questions out of the export.",
         )
+    if column.kind == "id":
+        return Rule(
+            "inexact_id",
+            column.name,
+            failed,
+            "must be exact; numbers with a decimal sign are not, beyond 15 digits",
+            "lie beyond",
+            lambda value: "Export the ids as text or as whole numbers.",
+        )
     choices = ", ".join(column.choices)
     allowed = f"must be 1 to 8 or one of {choices}" if column.kind == "category" else f"must be one of {choices}"
     return Rule("unknown_choice", column.name, failed, allowed, repair=lambda value: "Recode them.")
@@ -196,18 +205,32 @@ def _scale_rules(table: str, fields: Mapping[str, Field], dataset: Dataset) -> I
     for metric in METRICS:
         scale = dataset.scales[metric]
         low, high = f"{scale.low:g}", f"{scale.high:g}"
-        wider = f"[{low}, {high}]"
-        example = f"{{range: {wider}, easy: {high}}}" if metric == "ces" else "[1, 10]" if low == "0" else wider
         yield Rule(
             "out_of_scale",
             "score",
             f'"metric" = {literal(metric)} AND ("score" < {scale.low!r} OR "score" > {scale.high!r})',
             f"must lie in {low}..{high} for {metric}",
-            repair=lambda value, metric=metric, example=example: (  # type: ignore[misc]
-                f"Recode them, or declare the scale in {FILE_NAME}: scales: {{{metric}: {example}}}."
-                + accepting(table, "out_of_scale")
+            repair=lambda value, metric=metric, scale=scale: (  # type: ignore[misc]
+                _scale_repair(metric, scale, value) + accepting(table, "out_of_scale")
             ),
         )
+
+
+def _scale_repair(metric: str, scale: Scale, value: str) -> str:
+    """Repair of an answer outside its scale: the next scale in use that holds it, where there is one."""
+    known = ([0.0, 10.0], [1.0, 10.0], [1.0, 5.0], [1.0, 7.0], [0.0, 100.0])
+    usual = [[1.0, 10.0]] if [scale.low, scale.high] == [0.0, 10.0] else []  # the other way to ask for a recommendation
+    number = float(value.replace(",", ".")) if re.fullmatch(r"-?\d+([.,]\d+)?", value.strip()) else -1.0
+    wider = [
+        [low, high]
+        for low, high in known
+        if low <= number <= high and low <= scale.low and high >= scale.high and [low, high] != [scale.low, scale.high]
+    ]
+    if number in (99, 999) or not (wider or usual):
+        return "Recode them; where the number stands for no answer, leave the cell empty."
+    low, high = min(usual or wider, key=lambda ends: (ends[1] - ends[0], ends))
+    example = f"{{range: [{low:g}, {high:g}], easy: {high:g}}}" if metric == "ces" else f"[{low:g}, {high:g}]"
+    return f"Recode them, or declare the scale in {FILE_NAME}: scales: {{{metric}: {example}}}."
 
 
 def _order_rules(table: str, fields: Mapping[str, Field]) -> Iterator[Rule]:

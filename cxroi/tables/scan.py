@@ -80,7 +80,8 @@ def scan_counts(
     counted = [f"count_if({rule.condition})" for rule in rules]
     last = facts[moment].last_day if moment in facts else None
     if moment and last is None:
-        counted.append(f"max({typed(moment)})")
+        # Of other moments, infinity among them, Python knows nothing; a rule counts them.
+        counted.append(f"max({typed(moment)}) FILTER (WHERE year({typed(moment)}) BETWEEN 1 AND 9998)")
     has_refunds = source.table == "transactions" and "amount" in fields
     if has_refunds and not ("amount" in facts and facts["amount"].at_least_zero):
         counted += [f"count_if({typed('amount')} < 0)", f"sum({typed('amount')}) FILTER (WHERE {typed('amount')} < 0)"]
@@ -109,6 +110,10 @@ def rule_violation(
     """Violation of a rule by ``count`` rows, with the first of them."""
     base = within(base_query(source, fields, around, asked=rule.condition, with_position=True))
     file, row, value = first_row(engine, base, rule.condition, f"CAST({shown(rule.column)} AS VARCHAR)")
+    hint = value
+    if rule.name == "out_of_scale":
+        farthest = "CAST(arg_max(score, abs(score)) AS VARCHAR)"
+        hint = str(engine.rows(select([farthest], base, where=rule.condition))[0][0])
     sentence = f"{source.table}.{rule.column} {rule.must}; {count:,} of {source.rows:,} rows {rule.fail}"
     personal = TABLES[source.table].column[rule.column].personal
     return placed(
@@ -123,7 +128,7 @@ def rule_violation(
             None,
             value,
             sentence,
-            rule.repair(value),
+            rule.repair(hint),
             rule.severity,
         ),
         (file, row),
@@ -165,7 +170,10 @@ def _line(engine: Engine, source: Source, file: str, row: int) -> int:
     for rejected, newlines in part.rejected:
         if rejected <= record:
             record, inside = record + 1, inside + newlines
-    return int(record + inside + part.header_lines - 1)
+    line = int(record + inside + part.header_lines - 1)
+    for empty in part.blank:
+        line += empty <= line
+    return line
 
 
 def notice(source: Source, column: str, rule: str, count: int, message: str) -> Violation:

@@ -359,3 +359,16 @@ def test_pictures_fit_a_telephone() -> None:
     narrow = str(styles()).split("@media (max-width: 46rem)")[1].split("@page")[0]
     images = re.findall(r"\.executive (?:img|figure) {([^}]*)}", narrow)
     assert images == [" width: 100%; "]
+
+
+# one quantity, one figure
+
+
+@pytest.mark.parametrize("language", [EN, VI])
+def test_the_share_of_a_gain_that_is_left_is_one_figure(assessment: Assessment, language: Language) -> None:
+    assert not isinstance(assessment.value, str)
+    assert not isinstance(assessment.decision, str)
+    row = assessment.decision.register().set_index("assumption").loc["persistence"]
+    (told,) = readings.fading(assessment.value, language=language)
+    assert language.percent(row["value"], 1) in told
+    assert language.interval(row["low"], row["high"], "percent", 1) in told

@@ -21,6 +21,7 @@ from scipy import interpolate, special
 
 from cxroi.case.forecast import TOTAL
 from cxroi.case.inputs import Inputs
+from cxroi.case.measures import quantiles
 from cxroi.case.portfolio import Coverage, Portfolio, options_of
 from cxroi.case.ranges import gain_at
 from cxroi.case.uncertainty import PresentValues, named_inputs, owner_of, present_values
@@ -373,7 +374,7 @@ class SampleInformation:
     limit : float
         What knowing it exactly would be worth: no sample is worth more.
     break_even : float
-        Gain in points at which the programme pays; NaN for a survey, or where no gain does.
+        Gain in points at which the programme pays, the median of the draws; NaN for a survey, or where no gain does.
     size_for_power : float
         Customers an arm to tell the break-even gain from none with a power of 80 % (two-sided, 5 %); NaN where it is not defined.
     best_size : int
@@ -494,9 +495,9 @@ def pilot(
     width = decision.response.score_range[1] - decision.response.score_range[0]
     gain = np.clip(gain_at(stated, decision.inputs.luck[f"score_gain.{programme}"]), -width, width)
     npv = present_values(decision.case, decision.response, decision.inputs).npv[:, at]
-    slope = float(np.cov(gain, npv)[0, 1] / gain.var(ddof=1))
-    mean, middle = float(npv.mean()), float(gain.mean())
-    break_even = middle - mean / slope if slope > 0.0 and middle > mean / slope else math.nan
+    needed = decision.forecasts[at].measures["break_even_score_gain"]
+    median = quantiles(needed)[1]  # the figure of the break-even table, so that both say one
+    break_even = median if math.isfinite(median) and median > 0.0 else math.nan
     variance, kept = float(gain.var()), 1.0 - decision.case.tax_rate
 
     def error(size: float) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cxroi.case import BusinessCase, Case
+from cxroi.case.measures import quantiles
 from cxroi.case.red_team import OURS
 from cxroi.language import Language
 from cxroi.linkage import Linkage
@@ -450,12 +451,12 @@ def fading(value: CustomerValue | str, *, language: Language) -> Sentences:
         why = views.persistence(value)
         return [show.no_result(why, language)] if isinstance(why, str) else []
     found = _worth(value, "value_of_one_fading_point")
-    left = value.persistence.tidy().query("term == 'fade'").iloc[0]
+    low, left, high = quantiles(value.persistence.fade_draws)  # as the page and the register say it
     return [
         language.text(
             "nb.value.fading",
-            left=language.percent(left["estimate"], 0),
-            left_interval=language.interval(left["conf_low"], left["conf_high"], "percent", 0),
+            left=language.percent(left, 1),
+            left_interval=language.interval(low, high, "percent", 1),
             size=show.money(found.estimate, language),
             interval=show.money_interval(found.low, found.high, language),
         )

@@ -17,7 +17,7 @@ from cxroi import periods, plots
 from cxroi.case import BusinessCase, business_case, parse_case
 from cxroi.language import Language, OutcomePeriod
 from cxroi.panel import build_panel
-from cxroi.report import readings, results, show, views
+from cxroi.report import case_views, first_screen, readings, results, show, views
 from cxroi.report.company import Assessment, assess
 from cxroi.report.executive import executive_report
 from cxroi.report.grounds import change_section
@@ -372,3 +372,18 @@ def test_the_share_of_a_gain_that_is_left_is_one_figure(assessment: Assessment, 
     (told,) = readings.fading(assessment.value, language=language)
     assert language.percent(row["value"], 1) in told
     assert language.interval(row["low"], row["high"], "percent", 1) in told
+
+
+@pytest.mark.parametrize("language", [EN, VI])
+def test_a_probability_near_none_or_all_is_written_by_one_rule_everywhere(language: Language) -> None:
+    loser = decision(worth=20.0)
+    assert float(loser.glance()["p_npv_positive"].iloc[0]) == 0.0
+    written = show.chance_words(0.0, language)
+    assert written in first_screen.money_words(loser, language)
+    assert written in readings.case_answer(loser, language=language)[0]
+    even = show.table(views.measures(loser), language=language).text
+    assert written in even
+    keys = case_views.quadrants(loser, language)
+    assert written in " ".join(map(str, keys.to_numpy().ravel()))  # type: ignore[union-attr]
+    for words in (first_screen.money_words(loser, language), even):
+        assert not re.search(r"(?<![\d.,])0([.,]0)?%", words)

@@ -260,6 +260,12 @@ def test_transactions_alone_give_growth_without_a_claim_of_who_brought_it(bare: 
     assert growth.other_costs(bare, language=EN) == growth.NO_SEGMENTS
 
 
+def test_segments_without_a_stated_cost_are_not_called_missing(tables: Tables, panel: Panel) -> None:
+    own = replace(tables, customers=tables.customers.drop("acquisition_cost"), segments=("plan",))
+    told = growth.other_costs(growth.gather(own, panel, exposure="nps", seed=20), language=EN)
+    assert told == growth.NO_CAC
+
+
 def test_unknown_origin_gives_bounds(found: Growth) -> None:
     assert isinstance(found.growth, EarnedGrowth)
     terms = found.growth.tidy()

@@ -9,10 +9,9 @@ from cxroi.language import Language
 from cxroi.panel import window
 from cxroi.report.company import Assessment
 from cxroi.report.facts import case_measure, linkage_reason, main_estimate, strength_of, value_row
-from cxroi.report.show import money, money_interval
+from cxroi.report.show import chance_words, money, money_interval
 from cxroi.report.wording import (
     answer_scale,
-    chance_words,
     claim_words,
     horizon_words,
     reason_words,

@@ -16,6 +16,7 @@ from cxroi.case.register import register as stated_register
 from cxroi.language import Language
 from cxroi.panel import Panel
 from cxroi.report.company import smallest_detectable_gain
+from cxroi.report.show import chance_words
 
 _RATES = ("per_year", "share", "share_per_quarter")
 _NUMBERS = {"customers": 0, "correlation": 2, "points_per_point": 2}
@@ -113,7 +114,7 @@ def break_even(decision: BusinessCase | str, panel: Panel, language: Language) -
                 "programme": names[row["programme"]],
                 "needed": language.text("nb.case_even.none") if math.isnan(ends[1]) else _points(ends, language),
                 "stated_gain": _points([float(row[f"stated_{end}"]) for end in ("low", "mode", "high")], language),
-                "chance": language.percent(row["p_gain_reaches_break_even"], 0),
+                "chance": chance_words(row["p_gain_reaches_break_even"], language),
                 "seen": language.text("nb.case_even.beyond", seen=seen) if row["beyond_observed"] else seen,
                 "detectable": ""
                 if detectable is pd.NA
@@ -271,7 +272,7 @@ def _customers_say(row: Mapping[Any, Any], language: Language) -> str:
 def _money_says(row: Mapping[Any, Any], language: Language) -> str:
     """The second key in words."""
     chance = row["p_npv_positive"]
-    written = language.text("format.missing") if math.isnan(chance) else language.percent(chance, 0)
+    written = language.text("format.missing") if math.isnan(chance) else chance_words(chance, language)
     return language.text(f"nb.case_key.money_{row['money']}", chance=written)
 
 

@@ -22,7 +22,7 @@ from cxroi.report.folder import MANIFEST, put_in_place, relative, workspace
 from cxroi.report.html import render_report
 from cxroi.report.model import Column, Figure, KeyFigure, Link, Report, Section, Sentence, Table
 from cxroi.report.record import RunRecord, read_run, write_table
-from cxroi.report.wording import capital, chance_words, score_size, score_words
+from cxroi.report.wording import capital, score_size, score_words
 from cxroi.spreadsheet import neutral_table
 from cxroi.value.outlook import record, scored
 
@@ -331,7 +331,7 @@ def _write(row: Row, x: float, language: Language) -> str:
     if row["source"] == "scores":
         return score_words(str(row["subject"]), x, language)
     if figure.startswith("p_"):
-        return chance_words(x, language)
+        return show.chance_words(x, language)
     if unit in ("per_year", "ratio") and not figure.startswith("break_even"):
         return language.percent(x, 0)
     if unit == "months":

@@ -20,7 +20,7 @@ from cxroi.report.charts import cash_chart
 from cxroi.report.company import Assessment
 from cxroi.report.facts import break_even_measure, case_measure, main_estimate
 from cxroi.report.model import Figure, KeyFigure, Sentence
-from cxroi.report.show import money, said
+from cxroi.report.show import chance_words, money, said
 from cxroi.report.wording import change_range, change_words, grade_words, listed, reason_words, subject_words, verdict
 
 Key = Literal["met", "open", "missed"]
@@ -83,7 +83,7 @@ def money_words(decision: BusinessCase, language: Language) -> str:
         return language.text("documents.money_key.unknown")
     key = money_key(decision)
     name = "weak" if key == "open" and chance >= SHOWN_CHANCE else key
-    return language.text(f"documents.money_key.{name}", chance=language.percent(chance, 0))
+    return language.text(f"documents.money_key.{name}", chance=chance_words(chance, language))
 
 
 def both_keys(a: Assessment, language: Language) -> Sentence | None:

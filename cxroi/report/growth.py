@@ -356,16 +356,19 @@ def cost_table(found: Acquisition | str, *, language: Language) -> pd.DataFrame 
 
 def other_costs(found: Growth, *, language: Language) -> pd.DataFrame | str:
     """The same by each segment and by brand, one below the other, named in ``level``."""
-    frames = []
+    frames, reasons = [], []
     for by, way in found.costs.items():
         rows = cost_table(way, language=language)
-        if by not in (CHANNEL, found.exposure) and not isinstance(rows, str):
+        if by in (CHANNEL, found.exposure):
+            continue
+        if isinstance(rows, str):
+            reasons += [rows] if by != BRAND else []
+        else:
             name = by if by != BRAND else language.text("nb.column.brand")
             parts = rows.iloc[:-1]
             frames.append(parts.assign(level=f"{name}: " + parts["level"]))
     if not frames:
-        reasons = [way for by, way in found.costs.items() if by not in (CHANNEL, found.exposure, BRAND)]
-        return next((way for way in reasons if isinstance(way, str)), NO_SEGMENTS)
+        return reasons[0] if reasons else NO_SEGMENTS
     return pd.concat(frames, ignore_index=True)
 
 

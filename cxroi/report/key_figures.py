@@ -9,12 +9,11 @@ from cxroi.language import Language
 from cxroi.report.company import Assessment
 from cxroi.report.facts import break_even_measure, case_measure, headline, last_score, value_row, weakest_rung
 from cxroi.report.model import KeyFigure
-from cxroi.report.show import money, money_interval
+from cxroi.report.show import chance_words, money, money_interval
 from cxroi.report.wording import (
     answer_scale,
     between,
     break_even_range,
-    chance_words,
     change_range,
     change_words,
     horizon_words,

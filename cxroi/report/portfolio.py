@@ -351,7 +351,8 @@ def checks(found: Choice) -> pd.DataFrame | str:
     """Checks of the choice: ``check, verdict, number, advice``."""
     if isinstance(found.portfolio, str):
         return found.portfolio
-    return found.portfolio.checks().rename(columns={"name": "check"}).assign(unit="likelihood")
+    rows = found.portfolio.checks().rename(columns={"name": "check"})
+    return rows.assign(unit=np.where(rows["check"] == "customers_counted_once", "share", "likelihood"))
 
 
 def _names(case: Case) -> dict[str, str]:
@@ -385,7 +386,7 @@ def _choice_line(found: Choice, language: Language) -> str:
     words = {
         "npv": show.money(row["npv_mean"], language),
         "interval": show.money_interval(row["npv_low"], row["npv_high"], language),
-        "chance": language.percent(row["p_npv_positive"], 0),
+        "chance": show.chance_words(row["p_npv_positive"], language),
     }
     chosen = _listed([named[name] for name in found.portfolio.chosen])
     if one:
@@ -410,7 +411,7 @@ def _sure_line(found: Choice, language: Language) -> str:
     weakest = min((each.evidence for each in found.decision.case.programmes), key=results.rung)
     return language.text(
         "nb.portfolio.sure",
-        chance=language.percent(found.portfolio.p_set, 0),
+        chance=show.chance_words(found.portfolio.p_set, language),
         linkage=language.evidence(found.decision.response.evidence),
         gain=language.evidence(weakest),
     )

@@ -538,7 +538,7 @@ def case_answer(decision: BusinessCase | str, *, language: Language) -> Sentence
         "npv": show.money(row["npv_median"], language),
         "interval": show.money_interval(row["npv_low"], row["npv_high"], language),
         "months": language.number(row["horizon_months"]),
-        "chance": language.percent(chance, 0),
+        "chance": show.chance_words(chance, language),
     }
     weakest = min((programme.evidence for programme in routed), key=results.rung)
     sure = language.text(

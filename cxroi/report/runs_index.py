@@ -21,7 +21,7 @@ from cxroi.report.folder import MANIFEST, write_whole
 from cxroi.report.html import render_page
 from cxroi.report.model import Column, Figure, Table
 from cxroi.report.record import read_csv, read_manifest
-from cxroi.report.wording import chance_words, score_words
+from cxroi.report.wording import score_words
 from cxroi.value.outlook import ACTUAL_COLUMNS, FORECAST_COLUMNS, record, scored
 
 REPORTS = "reports"
@@ -264,7 +264,7 @@ def _amount(ends: Any, language: Language, *, chance: Any = None) -> str:
     interval = show.money_interval(ends["low"], ends["high"], language)
     words = language.text("runs.with_range", value=show.money(ends["median"], language), interval=interval)
     if isinstance(chance, float | int):
-        words = language.text("runs.with_chance", value=words, chance=chance_words(float(chance), language))
+        words = language.text("runs.with_chance", value=words, chance=show.chance_words(float(chance), language))
     return words
 
 

@@ -229,6 +229,21 @@ def money(x: float, language: Language) -> str:
     return _money(language, x)
 
 
+def chance_words(probability: float, language: Language, digits: int = 0) -> str:
+    """Write a simulated probability: however many futures there are, never all or nothing.
+
+    Examples
+    --------
+    >>> [chance_words(p, Language("en")) for p in (0.0, 0.006, 0.25, 0.994, 1.0)]
+    ['fewer than 1%', 'fewer than 1%', '25%', 'more than 99%', 'more than 99%']
+    """
+    if probability < 0.01:
+        return language.text("executive.below", number=language.percent(0.01, 0))
+    if probability > 0.99:
+        return language.text("executive.above", number=language.percent(0.99, 0))
+    return language.percent(probability, digits)
+
+
 def plain(x: float, language: Language) -> str:
     """Write a number that has no unit, with as many decimals as it needs."""
     return _plain(language, x)
@@ -342,6 +357,10 @@ def _share(language: Language, x: float) -> str:
     return language.percent(x)
 
 
+def _likelihood(language: Language, x: float) -> str:
+    return chance_words(x, language, 1)
+
+
 def _money(language: Language, x: float) -> str:
     if language.currency:
         return language.money(x, compact=True)
@@ -387,7 +406,7 @@ _UNITS: Mapping[str, Write] = MappingProxyType(
         "answer points": _mean,
         "standard deviations": _mean,
         "probability": _short_points,
-        "likelihood": _share,
+        "likelihood": _likelihood,
         "orders": _precise,
         "ratio per point": _precise,
         "ratio": _mean,
@@ -401,7 +420,8 @@ _UNITS: Mapping[str, Write] = MappingProxyType(
 _COLUMNS: Mapping[Write, str] = MappingProxyType(
     {
         _share: "response_rate promoter_share detractor_share share_answered retained survival annual_discount_rate share"
-        " error share_of_cost roi p_best p_npv_positive share_known power alone",
+        " error share_of_cost roi share_known power alone",
+        _likelihood: "p_best p_npv_positive",
         _money: "margin revenue margin_per_order revenue_per_order discounted_margin amount lifetime_value"
         " value_of_one_point cost total cac written_off book_value npv_change spending npv_alone npv_added npv_mean"
         " expected_shortfall worth net_worth change",

@@ -14,7 +14,7 @@ from cxroi.panel import window
 from cxroi.report import views
 from cxroi.report.company import MONTHS_OF_A_QUARTER, Assessment
 from cxroi.report.facts import break_even_measure, case_measure
-from cxroi.report.show import money, money_interval, said
+from cxroi.report.show import chance_words, money, money_interval, said
 
 SURE, LIKELY, UNLIKELY, HARDLY = 0.95, 0.8, 0.2, 0.05  # probabilities that NPV is positive
 JOINED = "\u2060"  # no line break after a sign
@@ -130,15 +130,6 @@ def between(low: str, high: str, *, language: Language) -> str:
 def quarter_words(label: str, language: Language) -> str:
     """A quarter, or that answers have no dates."""
     return language.text("executive.all_answers") if label == "all" else language.quarter(label)
-
-
-def chance_words(probability: float, language: Language) -> str:
-    """A simulated probability; never all or nothing."""
-    if probability < 0.01:
-        return language.text("executive.below", number=language.percent(0.01, 0))
-    if probability > 0.99:
-        return language.text("executive.above", number=language.percent(0.99, 0))
-    return language.percent(probability, 0)
 
 
 def horizon_words(a: Assessment, language: Language) -> str:

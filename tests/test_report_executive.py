@@ -16,7 +16,7 @@ import yaml
 from cxroi import periods, plots
 from cxroi.case import BusinessCase, business_case, parse_case
 from cxroi.language import Language, OutcomePeriod
-from cxroi.panel import build_panel
+from cxroi.panel import build_panel, window
 from cxroi.report import case_views, first_screen, readings, results, show, views
 from cxroi.report.company import Assessment, assess
 from cxroi.report.executive import executive_report
@@ -387,3 +387,22 @@ def test_a_probability_near_none_or_all_is_written_by_one_rule_everywhere(langua
     assert written in " ".join(map(str, keys.to_numpy().ravel()))  # type: ignore[union-attr]
     for words in (first_screen.money_words(loser, language), even):
         assert not re.search(r"(?<![\d.,])0([.,]0)?%", words)
+
+
+def test_data_that_begin_in_the_middle_of_a_quarter_are_said_to(
+    assessment: Assessment, sample: Path, tmp_path: Path
+) -> None:
+    assert assessment.window == window(assessment.panel)
+    folder = tmp_path / "later"
+    shutil.copytree(sample, folder)
+    for file, day in (("surveys.csv", "invited_at"), ("transactions.parquet", "occurred_at")):
+        path = folder / file
+        frame = pd.read_csv(path, parse_dates=[day]) if path.suffix == ".csv" else pd.read_parquet(path)
+        kept = frame[frame[day] >= "2024-12-03"]
+        kept.to_csv(path, index=False) if path.suffix == ".csv" else kept.to_parquet(path)
+    tables = read_tables(folder)
+    panel = build_panel(tables)
+    first, last = views.observed(tables, panel)
+    assert (first.isoformat()[:7], last) == ("2024-12", window(panel)[1])
+    assert window(panel)[0].isoformat() == "2024-10-01"
+    assert EN.date(first) in views.span(tables, panel, EN)["content"].tolist()

@@ -6,7 +6,6 @@ import math
 
 from cxroi.case import BusinessCase, Case, observed_half_life_months
 from cxroi.language import Language
-from cxroi.panel import window
 from cxroi.report.company import Assessment
 from cxroi.report.facts import case_measure, linkage_reason, main_estimate, strength_of, value_row
 from cxroi.report.show import chance_words, money, money_interval
@@ -34,7 +33,7 @@ def question(a: Assessment, language: Language) -> str:
 
 def subtitle(a: Assessment, language: Language) -> str:
     """Which data stand behind."""
-    first, last = window(a.panel)
+    first, last = a.window
     return language.text(
         "executive.subtitle", company=a.tables.name, first=language.date(first), last=language.date(last)
     )

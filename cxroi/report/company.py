@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,6 +75,11 @@ class Assessment:
         """Names of programmes without a route through a customer measure, which no figure of the page holds."""
         stated = self.with_cost_plays
         return [] if isinstance(stated, str) else [each.name for each in stated.case.programmes if not each.has_route]
+
+    @cached_property
+    def window(self) -> tuple[dt.date, dt.date]:
+        """First and last day that the assessment speaks of."""
+        return views.observed(self.tables, self.panel)
 
     @cached_property
     def beside(self) -> Beside:

@@ -16,7 +16,6 @@ from cxroi.case.measures import quantiles
 from cxroi.case.register import register as stated_register
 from cxroi.case.terms import CATEGORIES
 from cxroi.language import Language
-from cxroi.panel import window
 from cxroi.report import case_views, first_screen, readings
 from cxroi.report.answer import how_sure, what_changes
 from cxroi.report.chain import picture
@@ -351,7 +350,7 @@ def limits_section(a: Assessment, language: Language) -> Section:
 
 def provenance_section(a: Assessment, language: Language, inputs: Iterable[Mapping[str, Any]]) -> Section:
     """Where the figures come from, and which level each range has."""
-    first, last = window(a.panel)
+    first, last = a.window
     counts = a.tables.accounting.set_index(["table", "reason"])["rows"]
     rows = [
         (language.text("executive.fact.window"), between(language.date(first), language.date(last), language=language)),

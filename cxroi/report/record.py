@@ -22,7 +22,6 @@ from pydantic import ValidationError
 from cxroi import periods
 from cxroi.case import BusinessCase, Case
 from cxroi.errors import InputError
-from cxroi.panel import window
 from cxroi.report.company import Assessment
 from cxroi.report.facts import case_measure, headline, last_score, value_row, weakest_rung
 from cxroi.report.folder import MANIFEST
@@ -211,7 +210,7 @@ def _read_case(stated: Any) -> Case | None:
 
 
 def _facts(a: Assessment) -> dict[str, Any]:
-    first, last = window(a.panel)
+    first, last = a.window
     stated = a.tables.config.model_dump(mode="json")
     sources = json.dumps(stated.pop("tables"), sort_keys=True, ensure_ascii=False)
     facts: dict[str, Any] = {

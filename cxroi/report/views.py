@@ -61,7 +61,7 @@ def notices(tables: Tables) -> pd.DataFrame:
 
 def span(tables: Tables, panel: Panel, language: Language) -> pd.DataFrame:
     """From when to when, in what currency and by which rule: ``fact, content``."""
-    first, last = window(panel)
+    first, last = observed(tables, panel)
     known = bool(coverage(panel)["retained"].notna().any())
     rule = f"retention {panel.retention or 'stated'}" if known else "no retention rule"
     rows = [
@@ -73,6 +73,18 @@ def span(tables: Tables, panel: Panel, language: Language) -> pd.DataFrame:
         ("customers active at the end", language.number(panel.active["weight"].sum())),
     ]
     return pd.DataFrame(rows, columns=["fact", "content"])
+
+
+def observed(tables: Tables, panel: Panel) -> tuple[dt.date, dt.date]:
+    """First and last day that the panel speaks of: it may begin in the middle of a period, where the data do."""
+    first, last = window(panel)
+    if panel.observed is not None:
+        return first, last
+    events = [] if tables.transactions is None else [tables.transactions.select(day=nw.col("occurred_at").min())]
+    if tables.surveys is not None and (dates := asked_at(tables, ["answered_at", "invited_at"])):
+        events.append(tables.surveys.select(day=nw.coalesce(*(nw.col(name) for name in dates)).min()))
+    days = [pd.Timestamp(day) for each in events for day in each.collect("pandas")["day"].to_list() if not pd.isna(day)]
+    return max([first, min(days).date()] if days else [first]), last
 
 
 def coverage(panel: Panel) -> pd.DataFrame:

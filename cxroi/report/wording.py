@@ -10,7 +10,6 @@ import numpy as np
 
 from cxroi.case import BusinessCase, Case
 from cxroi.language import Language
-from cxroi.panel import window
 from cxroi.report import views
 from cxroi.report.company import MONTHS_OF_A_QUARTER, Assessment
 from cxroi.report.facts import break_even_measure, case_measure
@@ -159,7 +158,7 @@ def slug(name: str) -> str:
 
 def panel_caption(a: Assessment, row: Mapping[str, Any], language: Language) -> str:
     """Source and n of an estimate."""
-    first, last = window(a.panel)
+    first, last = a.window
     return language.text(
         "executive.caption.panel",
         n=language.number(row["n_obs"]),

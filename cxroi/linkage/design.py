@@ -144,6 +144,12 @@ def adjusted_terms(panel: Panel, rows: pd.DataFrame, preparation: Preparation) -
     return " + ".join(terms)
 
 
+def tenure_begins_with_data(rows: pd.DataFrame) -> bool:
+    """Whether nobody joined before the first period: then who was there longest joined first, and age cannot be told from that."""
+    known = {"tenure", "periods_before"} <= set(rows.columns) and len(rows) > 0
+    return known and bool((rows["tenure"] <= rows["periods_before"]).all())
+
+
 @dataclass(frozen=True)
 class Design:
     """Design matrix of some rows for one right-hand side, shared by every outcome.

@@ -17,7 +17,15 @@ from scipy import sparse, special
 
 from cxroi.errors import InputError
 from cxroi.linkage.calibrated import Calibrated, Changes, add_satisfaction_error, calibrated, score_terms
-from cxroi.linkage.design import BEND, OBSERVED, Design, adjusted_terms, build_design, prepare
+from cxroi.linkage.design import (
+    BEND,
+    OBSERVED,
+    Design,
+    adjusted_terms,
+    build_design,
+    prepare,
+    tenure_begins_with_data,
+)
 from cxroi.linkage.effects import Effect, Slopes, average_effect, average_product_effect, level_shift
 from cxroi.linkage.fit import (
     WORKERS,
@@ -635,6 +643,10 @@ def _standard(panel: Panel, exposure: str, method: str, reasons: dict[str, str])
     if method in ("raw", "adjusted"):
         preparation = prepare(panel, rows, exposure)
         extra = adjusted_terms(panel, rows, preparation) if method == "adjusted" else ""
+        if not exposure and tenure_begins_with_data(
+            rows
+        ):  # periods would undo what age does, and there is no score to guard
+            extra = " + ".join(term for term in extra.split(" + ") if term != "period_label")
         if method == "adjusted" and not extra:
             absent = [outcome for outcome in FURTHER_OUTCOMES if reasons[outcome]]
             return {outcome: reasons[outcome] if outcome in absent else NOTHING_TO_HOLD for outcome in EVERY_OUTCOME}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cxroi import periods
 from cxroi.linkage import Linkage
-from cxroi.linkage.design import BEND, OBSERVED
+from cxroi.linkage.design import BEND, OBSERVED, tenure_begins_with_data
 from cxroi.linkage.effects import level_shift
 from cxroi.linkage.fit import Ints, joint_covariance, mean, mean_slope
 from cxroi.linkage.model import PATH, base_level, weights_towards_base
@@ -354,11 +354,18 @@ def _representatives(everybody: pd.DataFrame, margin: Floats) -> tuple[Ints, Flo
 
 
 def _columns(equations: Equations, linkage: Linkage, people: pd.DataFrame) -> Floats:
-    """Design of an equation for active customers at their expected scores of the first quarter, periods of a year averaged."""
+    """Design of an equation for active customers at their expected scores of the first quarter, periods of a year averaged.
+
+    Where tenure begins with the data nobody was ever as old as those who joined first are now: they are not taken to be older than
+    they were in the last period that is known.
+    """
     recent = _recent_periods(equations.panel)
     if equations.exposure:
         people = people.assign(**{equations.exposure: _expected_scores(equations, people, 1)})
     people = people.assign(period=recent[-1], **_without_season(equations.panel, people))
+    if tenure_begins_with_data(equations.panel.rows):
+        older = people["log_tenure"].mean() - _oldest_base(equations.panel)
+        people = people.assign(log_tenure=people["log_tenure"] - older)
     matrix = linkage.design.at(people)
     for position, name in enumerate(linkage.design.columns):
         if name.startswith("period_label["):
@@ -481,6 +488,12 @@ def _without_season(panel: Panel, people: pd.DataFrame) -> dict[str, pd.Series]:
         return {}
     usual = float(np.exp(season(panel).orders[panel.last_period % QUARTERS_OF_A_YEAR]))
     return {name: people[name] / usual for name in ("orders_now", "margin_now")}
+
+
+def _oldest_base(panel: Panel) -> float:
+    """Mean ``log_tenure`` of the base in the last period whose outcomes are known."""
+    own = panel.base[panel.base["column"] == "log_tenure"].sort_values("period")
+    return float(own["mean"].iloc[-1])
 
 
 def _recent_periods(panel: Panel) -> list[int]:

@@ -323,3 +323,12 @@ def test_a_scale_is_proposed_that_holds_the_answers(tmp_path: Path) -> None:
 def test_unreadable_days_are_not_one_day(tmp_path: Path) -> None:
     orders = TRANSACTIONS + "T3,K1,x,5,1\nT4,K1,y,5,1\n"
     assert [one.rule for one in check_tables(shop(tmp_path, transactions_csv=orders))] == ["not_a_date"]
+
+
+def test_a_file_reached_twice_is_read_once(tmp_path: Path) -> None:
+    declared = 'currency: VND\ntables: {transactions: {file: "orders/**/*.csv"}}\n'
+    folder = shop(tmp_path, transactions_csv=None, dataset_yaml=declared)
+    (folder / "orders").mkdir()
+    (folder / "orders" / "a.csv").write_text(TRANSACTIONS)
+    (folder / "orders" / "loop").symlink_to(folder / "orders")
+    assert check_tables(folder) == []

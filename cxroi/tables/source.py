@@ -113,7 +113,8 @@ def find_files(folder: Path, table: str, declared: str | None) -> tuple[list[Pat
             found = [path] if path.exists() else [folder / name for name in _matching(declared, folder)]
         except (OSError, ValueError):
             found = []
-        files = sorted(file for one in found for file in _expand(one))
+        # A link may lead to a file, or to a folder above, a second time.
+        files = sorted({os.path.realpath(file): file for one in sorted(found) for file in _expand(one)}.values())
         if files:
             return files, _passed_over(table, found)
         message = f"the file of {table} must exist; nothing matches {declared}."

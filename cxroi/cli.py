@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -142,6 +143,11 @@ def check(
     from cxroi.tables import check_tables, read_tables
 
     if dataset.is_file():
+        if dataset.name == "dataset.yaml" or dataset.suffix.lower() not in (".yaml", ".yml", ".xlsx"):
+            raise InputError(
+                f"check takes the folder of a data set, or a case (.yaml or .xlsx); {dataset.name} is neither. "
+                f"Give the folder: cxroi check {shlex.quote(str(dataset.parent))}"
+            )
         _check_case(dataset)
         return
     violations = check_tables(dataset)

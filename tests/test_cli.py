@@ -152,6 +152,13 @@ def test_check_of_a_folder_that_is_not_there(tmp_path: Path, capsys) -> None:
     assert "Traceback" not in told
 
 
+@pytest.mark.parametrize("name", ["customers.csv", "dataset.yaml", "transactions.parquet"])
+def test_check_of_a_table_asks_for_its_folder(name: str, tmp_path: Path, capsys) -> None:
+    (tmp_path / name).write_text("customer_id\n", encoding="utf-8")
+    assert cli.main(["check", str(tmp_path / name)]) == 2
+    assert f"Give the folder: cxroi check {tmp_path}" in capsys.readouterr().err
+
+
 def test_run_passes_everything_on(monkeypatch, tmp_path: Path, capsys) -> None:
     seen = {}
 

@@ -340,6 +340,11 @@ def test_forecasts_of_another_company_are_not_scored(reports: Path) -> None:
     assert len(forecast_record(early, late)) > 0
     stranger = replace(late, manifest={**late.manifest, "record": {**late.facts, "company": "theirs"}})
     assert forecast_record(early, stranger).empty
+    told = [
+        comparison(early, other, figures(early, other), forecast_record(early, other), lang="en")
+        for other in (late, stranger)
+    ]
+    assert ["two data sets" in each.answer[0].text for each in told] == [False, True]
 
 
 def test_what_is_no_finished_run_or_no_free_place_is_refused(reports: Path, tmp_path: Path) -> None:

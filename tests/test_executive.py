@@ -355,6 +355,7 @@ def test_a_company_without_surveys_still_learns_what_customers_are_worth(sample:
     assert [len(chain[f"chain-{number}"].exhibits) for number in range(1, 6)] == [0, 0, 0, 1, 0]
     assert [each.id for each in report.key_figures] == ["key-customer"]
     assert [text for text in sentences(report) if ENGLISH.search(text)] == []
+    assert [each.text for each in chain["checks"].sentences] == ["Chưa có con số nào nên không có gì để kiểm tra."]
 
 
 def test_a_wrong_quarter_or_case_is_refused_before_anything_is_estimated(sample: Path, tmp_path: Path) -> None:

@@ -250,3 +250,13 @@ def test_fonts_have_every_letter_of_both_languages(name: str) -> None:
 def test_the_fonts_carry_their_licence() -> None:
     licence = files("cxroi").joinpath("fonts", "OFL.txt").read_text(encoding="utf-8")
     assert "SIL OPEN FONT LICENSE Version 1.1" in licence
+
+
+def test_words_of_one_thing_are_one_word() -> None:
+    vi = catalogue("vi")
+    assert [
+        key
+        for key, words in vi.items()
+        if re.search(r"phạm vi tiếp cận|phạm vi rộng|phạm vi, tỷ lệ", words, re.IGNORECASE)
+    ] == []
+    assert [key for key, words in vi.items() if re.search(r"\d %", words)] == []

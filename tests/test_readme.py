@@ -41,6 +41,19 @@ def test_ten_lines_of_python_run(root: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert case.tidy()["measure"].isin(["npv"]).any()  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("page", ["what-if.md", "case-uncertainty.md"])
+def test_examples_of_a_page_run_as_they_stand(page: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root)
+    names: dict[str, object] = {}
+    for lines in _blocks(root / "docs" / page, "python"):
+        exec(lines, names)
+    assert names["decision"].glance()["p_npv_positive"].notna().all()  # type: ignore[attr-defined]
+
+
+def test_commands_say_where_they_are(root: Path) -> None:
+    assert "after `source .venv/bin/activate`, or as `.venv/bin/cxroi`" in (root / "README.md").read_text("utf-8")
+
+
 def test_pages_link_to_files_that_exist(root: Path) -> None:
     for page in [root / "README.md", root / "CONTRIBUTING.md", *(root / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):

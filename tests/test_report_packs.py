@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import math
 import re
 import shutil
 import subprocess
@@ -278,6 +279,15 @@ def test_the_pilot_is_told_with_what_it_showed_of_money(
     assert isinstance(checks, Table)
     warned = [row[0] for row in checks.rows]
     assert ("Stated gain against the pilot" in warned) == (not lift["conf_low"] <= mode <= lift["conf_high"])
+
+
+def test_a_planned_gain_without_a_known_survey_is_one_sentence(
+    assessment: Assessment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(next_check, "smallest_detectable_gain", lambda *_: math.nan)
+    case = decided(assessment).case.model_copy(update={"start": dt.date(2025, 10, 1)})
+    words = next_check.score_row(replace(assessment, case=case), Language("en", "VND"))[2]
+    assert re.fullmatch(r"planned for that day: [\d.]+ points; there are answers to compare", words)
 
 
 def test_a_gain_too_small_to_be_seen_by_then_is_no_gate(assessment: Assessment) -> None:

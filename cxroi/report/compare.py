@@ -231,6 +231,9 @@ def _answer(
     found: Sequence[Change],
     language: Language,
 ) -> Iterator[str]:
+    names = [str(run.facts.get("company", "")) for run in (before, after)]
+    if all(names) and names[0] != names[1]:
+        yield language.text("compare.two_data_sets", before=f"“{names[0]}”", after=f"“{names[1]}”")
     lead = _leading(table, after)
     if lead:
         yield _moved(lead[0], after, language)

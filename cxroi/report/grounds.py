@@ -260,7 +260,8 @@ def checks_section(a: Assessment, language: Language) -> Section:
     """What was checked."""
     frame = _checks(a, language)
     counts = {word: language.number((frame["verdict"] == word).sum()) for word in VERDICTS}
-    sentences = [language.text("executive.checks", n=language.number(len(frame)), **counts)]
+    told = language.text("executive.checks", n=language.number(len(frame)), **counts)
+    sentences = [language.text("executive.no_checks") if frame.empty else told]
     rows = [
         (
             _check_name(a, str(each.name), language),

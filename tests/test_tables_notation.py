@@ -187,3 +187,25 @@ def test_no_end_is_an_empty_cell(tmp_path: Path) -> None:
     folder = shop(tmp_path, orders=["80"])
     (folder / "customers.csv").write_text("customer_id,joined_on,left_on\nK1,2024-05-20,9999-12-31\n")
     assert "Leave the cell empty" in errors(folder)[0].repair
+
+
+def test_query_of_the_tutorial_reads_dates_with_the_year_last(tmp_path: Path, root: Path) -> None:
+    page = (root / "docs" / "your-own-company.md").read_text(encoding="utf-8")
+    block = re.search(r"```yml\n(.*?)```", page, re.DOTALL)
+    assert block is not None
+    folder = shop(tmp_path, orders=["80"], declared=block[1])
+    (folder / "customers.csv").unlink()
+    lines = ["MA_KH;NGAY_TAO;NGAY_ROI;thu nhập", "K1;20/05/2024;;12,5", "K2;3/9/2024 10:30;31/12/2025;8"]
+    (folder / "crm_export.csv").write_text("\n".join(lines) + "\n")
+    assert errors(folder) == []
+    customers = read_tables(folder).customers
+    assert column(customers, "joined_on") == [JOINED[0], dt.datetime(2024, 9, 3, 10, 30)]
+    assert column(customers, "left_on") == [None, dt.datetime(2025, 12, 31)]
+    assert column(customers, "thu nhập") == [12.5, 8.0]
+
+
+def test_example_of_referrals_in_the_contract_can_be_copied(tmp_path: Path, root: Path) -> None:
+    page = (root / "docs" / "contract.md").read_text(encoding="utf-8")
+    example = re.search(r"`(\{would_have_come: .*?\})`", page)
+    assert example is not None
+    assert errors(shop(tmp_path, orders=["80"], declared=f"referrals: {example[1]}\n")) == []

@@ -47,7 +47,10 @@ BOMB = "\n".join(
         ("margin_rate: 0.3\nvalue: {horizon_months: on, annual_discount_rate: 0.1}", "value.horizon_months: it reads"),
         ("margin_rate: 0.3\ncurrency: no", "currency: it reads as no"),
         ("margin_rate: 0.3\nsegments: plan", "it must be a list, for example [region, plan]; it is plan"),
-        ("margin_rate: 0.3\nsegments: [no]", "it must be a text, in quotation marks"),
+        ("margin_rate: 0.3\nsegments: [no]", "segments.0: it reads as no"),
+        ("margin_rate: 0.3\naccept: {surveys: {repeated_rows: yes}}", "it reads as yes"),
+        ("margin_rate: 0.3\ncurrency: 12", "it must be a text, in quotation marks where"),
+        ("margin_rate: 0.3\ncurrency: \x07", "a character stands in it"),
         ("margin_rate: 0.3\nscales: {nps: [0, .inf]}", "two different numbers"),
         ("margin_rate: 0.3\ncalendar: [{name: Tet, starts_on: 2026-02-29, ends_on: 2026-03-02}]", "line 2: 2026-02-29"),
         ("margin_rate: 0.3\ncalendar: [{name: Tet, starts_on: 2026-02-01, ends_on: 9999-03-02}]", "between 1970"),
@@ -91,3 +94,8 @@ def test_a_link_to_nothing_and_a_folder_are_no_description(tmp_path: Path) -> No
 
 def test_a_path_that_is_none_is_said(tmp_path: Path) -> None:
     assert [one.rule for one in errors(tmp_path / ("x" * 300))] == ["missing_folder"]
+
+
+def test_amounts_taken_whole_for_profit_are_pointed_out(tmp_path: Path) -> None:
+    rules = {one.rule: one.severity for one in check_tables(shop(tmp_path, "currency: VND\nmargin_rate: 1\n"))}
+    assert rules["whole_amount_is_margin"] == "notice"

@@ -35,10 +35,7 @@ class _Strict(BaseModel):
     @classmethod
     def _is_no_yes_or_no(cls, given: Any, info: ValidationInfo) -> Any:
         if isinstance(given, bool) and info.field_name not in _YES_OR_NO:
-            raise ValueError(
-                f"it reads as {'yes' if given else 'no'}; write a number, or a text in quotation marks (yes, no, on, off, "
-                "true and false without them are no texts)"
-            )
+            raise ValueError(_reads_as(given))
         return given
 
 
@@ -382,7 +379,7 @@ def needless(violation: Violation, faults: Iterable[Violation]) -> bool:
 
 def _where(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or "it is not valid"
+    problem = getattr(error, "problem", None) or "a character stands in it that no text may hold"
     return f"line {mark.line + 1}: {problem}" if mark is not None else str(problem)
 
 
@@ -400,12 +397,21 @@ def _explained(fault: Any) -> Violation:
         message = f"{FILE_NAME}: {location[-1]} is not a key{where}{'; ' + question if question else '.'}"
         return _fault(key, message, f"Known keys: {', '.join(choices)}.")
     given, limits = fault.get("input"), fault.get("ctx", {})
-    if fault["type"] == "value_error":
+    if isinstance(given, bool) and fault["type"] != "value_error":
+        problem, shown = _reads_as(given), ""
+    elif fault["type"] == "value_error":
         problem, shown = str(fault["msg"]).removeprefix("Value error, "), ""
     else:
         problem = _must(fault["type"], limits)
         shown = f"; it is {str(given)[:80]}" if isinstance(given, (str, int, float, dt.date)) else ""
     return _fault(key, f"{FILE_NAME}: {key}: {problem}{shown}.", "Correct it.", str(given) if shown else "")
+
+
+def _reads_as(given: bool) -> str:
+    word = "yes" if given else "no"
+    return (
+        f"it reads as {word}; write a number, or a text in quotation marks (yes, no, on, off, true and false are none)"
+    )
 
 
 def _must(kind: str, limits: dict[str, Any]) -> str:

@@ -159,4 +159,9 @@ def _margin_faults(dataset: Dataset, fields: Mapping[str, Mapping[str, Field]]) 
     if has_column and dataset.margin_rate is not None:
         message = "transactions have a margin column; margin_rate is not used."
         return [replace(statement("transactions", "unused_margin_rate", message, column="margin"), severity="notice")]
+    if dataset.margin_rate == 1:
+        message = "margin_rate is 1: every amount is taken for profit, with no cost of what was sold."
+        repair = f"Declare the share that is margin in {FILE_NAME}: margin_rate: 0.35."
+        notice = statement("transactions", "whole_amount_is_margin", message, column="margin", repair=repair)
+        return [replace(notice, severity="notice")]
     return []

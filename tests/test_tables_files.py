@@ -304,12 +304,14 @@ def test_currencies_are_compared_across_tables(tmp_path: Path) -> None:
         assert (violation.rule, violation.table, violation.count) == ("several_currencies", "touches", 1)
 
 
-def test_experiments_are_initiatives(tmp_path: Path) -> None:
-    initiatives = "initiative_id,name,intent,touchpoint,starts_on\nONE_CALL,One call,solve,call,2025-07-01\n"
-    declared = "currency: VND\nexperiments: [ONE_CALL, ONECAL]\n"
-    (violation,) = errors(shop(tmp_path / "a", initiatives_csv=initiatives, dataset_yaml=declared))
-    assert "experiments names ONECAL, which is no initiative; did you mean ONE_CALL?" in violation.message
-    assert len(errors(shop(tmp_path / "b", dataset_yaml=declared))) == 2
+def test_experiments_have_exposures(tmp_path: Path) -> None:
+    exposures = "initiative_id,customer_id,exposed_on,arm\nI1,K1,2025-07-01,treated\n"
+    declared = "currency: VND\nexperiments: [I1, I2]\n"
+    (violation,) = errors(shop(tmp_path / "a", exposures_csv=exposures, dataset_yaml=declared))
+    assert "I2 is not there. It knows I1." in str(violation)
+    (violation,) = errors(shop(tmp_path / "b", dataset_yaml=declared))
+    assert "there is no such table" in violation.message
+    assert errors(shop(tmp_path / "c", exposures_csv=exposures, dataset_yaml=declared.replace(", I2", ""))) == []
 
 
 def test_a_scale_is_proposed_that_holds_the_answers(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from cxroi.tables.rules import Surroundings, typed
 from cxroi.tables.scan import base_query, first_row, notice, placed
 from cxroi.tables.source import Source
 from cxroi.tables.sql import identifier, literal, normalised, select, within
-from cxroi.tables.violation import Violation, ending, statement, suggestion
+from cxroi.tables.violation import Violation, statement
 
 CURRENCY_TABLES = ("transactions", "outcomes", "touches", "costs")
 
@@ -66,24 +66,22 @@ def _other_currencies(engine: Engine, source: Source, found: Mapping[str, int], 
 def unknown_experiments(
     engine: Engine, dataset: Dataset, sources: Mapping[str, Source], fields: Mapping[str, Mapping[str, Field]]
 ) -> list[Violation]:
-    """Declared experiments that are no initiative."""
+    """Declared experiments that have no exposures."""
     if not dataset.experiments:
         return []
-    table = next((name for name in ("initiatives", "exposures") if "initiative_id" in fields.get(name, {})), "")
-    value = f"CAST({fields[table]['initiative_id'].typed} AS VARCHAR)" if table else ""
-    query = (
-        select([f"DISTINCT {value}"], sources[table].scan(), where=f"{value} IS NOT NULL", order="1") if table else ""
-    )
-    known = [str(name) for (name,) in engine.rows(query)] if table else []
-    violations = []
-    for name in dataset.experiments:
-        if name not in known:
-            message = f"{FILE_NAME}: experiments names {name}, which is no initiative{ending(suggestion(name, known))}"
-            repair = f"Initiatives there: {', '.join(known[:20]) or 'none'}."
-            violations.append(
-                statement("initiatives", "unknown_initiative", message, column="initiative_id", repair=repair)
-            )
-    return violations
+    must = f"experiments in {FILE_NAME} must name initiatives of the table exposures"
+    if "initiative_id" not in fields.get("exposures", {}):
+        repair = "Put exposures.csv there, or remove the key."
+        return [statement("exposures", "unknown_initiative", f"{must}; there is no such table.", repair=repair)]
+    value = f"CAST({fields['exposures']['initiative_id'].typed} AS VARCHAR)"
+    query = select([f"DISTINCT {value}"], sources["exposures"].scan(), where=f"{value} IS NOT NULL", order="1")
+    known = [str(name) for (name,) in engine.rows(query)]
+    unknown = [name for name in dataset.experiments if name not in known]
+    if not unknown:
+        return []
+    message = f"{must}; {', '.join(unknown)} is not there."
+    repair = f"It knows {', '.join(known)}."
+    return [statement("exposures", "unknown_initiative", message, column="initiative_id", repair=repair)]
 
 
 def row_notices(

@@ -300,7 +300,8 @@ def _lines_of(file: Path) -> tuple[bool, tuple[int, ...]]:
         for block in _whole_lines(stream):
             returns, both = returns + block.count(b"\r"), both + block.count(b"\r\n")
             at, start, line = 0, 0, feeds + 1
-            while (found := _EMPTY_LINE.search(block, at)) is not None:
+            has_empty = block[:1] in b"\r\n" or b"\n\n" in block or b"\n\r\n" in block
+            while has_empty and (found := _EMPTY_LINE.search(block, at)) is not None:
                 end = found.end()
                 quotes += block.count(b'"', start, end)
                 line, start = line + block.count(b"\n", start, end), end

@@ -532,7 +532,7 @@ def test_programmes_compete_for_one_budget(displayed: Displayed, sample: Path) -
     choice, sure, first = words["answer"].splitlines()
     assert choice.startswith("With a budget of ₫700\u00a0million choose “Một cuộc gọi là đủ”, “Hóa đơn dễ hiểu”: ")
     assert "weakest grade: association" in sure
-    assert first.startswith("Find out first: score gain (Một cuộc gọi là đủ). Up to ₫")
+    assert first.startswith("Find out first: score gain (Hóa đơn dễ hiểu). Up to ₫")
     assert "Trợ lý tự động (outside the CX total) | ₫240\u00a0million" in words["programmes"]
     assert words["added"].splitlines()[-1].endswith("no room in the budget")
     assert "Một cuộc gọi là đủ + Hóa đơn dễ hiểu (the choice)" in words["sets"]

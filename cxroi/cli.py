@@ -174,7 +174,9 @@ def estimate(
     tables = read_tables(dataset)
     _refuse_place(out, dataset, tables)
     with whole_file(out) as unfinished:
-        found = estimates_table(build_panel(tables, last_period=quarter))
+        panel = build_panel(tables, last_period=quarter)
+        del tables  # and with them what the engine holds
+        found = estimates_table(panel)
         write_estimates(found, str(unfinished))
     typer.echo(f"{len(found)} rows in {_plain(str(out))}")
 

@@ -411,7 +411,7 @@ def _scale(tables: Tables, metric: Metric) -> tuple[float, float]:
     if not least <= scale.high - scale.low <= most:
         raise InputError(
             f"the scale of {metric} must be {SCALES_IN_WORDS[metric]}; dataset.yaml declares {scale.low:g} to {scale.high:g}. "
-            f"Bring the answers to such a scale in sql:, for example score / 10.0 where they run from 0 to 100."
+            "Bring the answers to such a scale in sql:, for example score / 10.0 where they run from 0 to 100."
         )
     return scale.low, scale.high
 

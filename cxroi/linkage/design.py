@@ -31,9 +31,8 @@ MOST_LEVELS = 20
 T = TypeVar("T", pd.Series, Floats)
 BEND = "satisfaction_bend"  # squared distance of satisfaction from its mean
 OBSERVED = "log_observed"  # of one more than the periods that a customer was seen in before
-OWN_NAMES = re.compile(
-    rf"Intercept|{OBSERVED}|control_\d+|.*_missing"
-)  # of a design's columns: a control so called gets another
+# names of a design's own columns: a control so called gets another
+OWN_NAMES = re.compile(rf"Intercept|{OBSERVED}|control_\d+|.*_missing")
 MISSING, OTHER = "(missing)", "(other)"
 
 

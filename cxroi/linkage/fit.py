@@ -28,9 +28,8 @@ SUBSAMPLE_ROWS = 50_000
 MOST_ITERATIONS = 60
 LARGEST_COUNT = 1_000_000
 TOLERANCE = 1e-9  # of the squared Newton step in standard errors: a 30,000th of one
-FAR_FROM_ZERO = (
-    1 - 1e-6
-)  # share of a column's square that a constant explains: the mean is a thousand standard deviations from 0
+# share of a column's square that a constant explains where its mean is a thousand standard deviations from 0
+FAR_FROM_ZERO = 1 - 1e-6
 LEAST_DISPERSION = 1e-9  # of that of an outcome that nothing explains; below, rounding is all there is
 LARGEST_PREDICTOR = 700.0  # exp() of more overflows a float
 WORKERS = min(os.cpu_count() or 1, 4)

@@ -204,8 +204,10 @@ def _expected_orders(rows: pd.DataFrame, net: NetHistory) -> tuple[Floats, Float
 def _periods_lived(rows: pd.DataFrame) -> tuple[Floats, Floats]:
     """Periods that the last one's orders, and those of all before it, come from: of the one that a customer joined in, half."""
     tenure, before = (rows[name].to_numpy(dtype=float) for name in ("tenure", "periods_before"))
-    joined_before = np.where((before > 0) & (tenure <= before), PART_OF_THE_FIRST, 1.0)  # within the data, that is
-    return np.where(tenure <= 0, PART_OF_THE_FIRST, 1.0), before - (1.0 - joined_before)
+    first = np.where(
+        (before > 0) & (tenure <= before), PART_OF_THE_FIRST, 1.0
+    )  # less than 1 where joined within the data
+    return np.where(tenure <= 0, PART_OF_THE_FIRST, 1.0), before - (1.0 - first)
 
 
 def _past_scores(rows: pd.DataFrame, net: NetHistory) -> tuple[Floats, Floats]:

@@ -643,9 +643,8 @@ def _standard(panel: Panel, exposure: str, method: str, reasons: dict[str, str])
     if method in ("raw", "adjusted"):
         preparation = prepare(panel, rows, exposure)
         extra = adjusted_terms(panel, rows, preparation) if method == "adjusted" else ""
-        if not exposure and tenure_begins_with_data(
-            rows
-        ):  # periods would undo what age does, and there is no score to guard
+        # periods would undo what age does, and there is no score to guard
+        if not exposure and tenure_begins_with_data(rows):
             extra = " + ".join(term for term in extra.split(" + ") if term != "period_label")
         if method == "adjusted" and not extra:
             absent = [outcome for outcome in FURTHER_OUTCOMES if reasons[outcome]]
@@ -989,6 +988,4 @@ def weights_towards_base(panel: Panel, rows: pd.DataFrame) -> Calibration:
             centre = float(np.nansum(own["mean"] * n) / n.sum())
             columns.append(np.asarray(rows[column].fillna(centre), dtype=np.float64))
             targets.append(centre)
-    if not columns:
-        return Calibration(np.ones(len(rows)), float(len(rows)), 0.0, 0.0, 0)
-    return calibrate(np.column_stack(columns), np.array(targets))
+    return calibrate(np.column_stack([np.empty((len(rows), 0)), *columns]), np.array(targets))

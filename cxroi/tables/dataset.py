@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from cxroi.tables.contract import METRICS, TABLE_NAMES, TABLES
-from cxroi.tables.violation import Violation, statement, suggestion
+from cxroi.tables.violation import Violation, nearest, statement, suggestion
 
 FILE_NAME = "dataset.yaml"
 NO_EVENT = "none"  # stands for periods without an event
@@ -373,7 +373,7 @@ def _others(folder: Path) -> list[Violation]:
 def needless(violation: Violation, faults: Iterable[Violation]) -> bool:
     """Whether the violation only follows from a fault in ``dataset.yaml``."""
     keys = {fault.column.split(".")[0] for fault in faults}
-    meant = {suggestion(key, Dataset.model_fields).removeprefix("did you mean ").removesuffix("?") for key in keys}
+    meant = {nearest(key, Dataset.model_fields) for key in keys}
     return violation.rule in {_FOLLOWS.get(key) for key in keys | meant}
 
 

@@ -12,7 +12,7 @@ from cxroi.tables.engine import Engine
 from cxroi.tables.fields import Field, mapped_names
 from cxroi.tables.source import Source
 from cxroi.tables.sql import listing, select
-from cxroi.tables.violation import Violation, ending, statement, suggestion
+from cxroi.tables.violation import Violation, ending, nearest, statement, suggestion
 
 
 def presence_faults(
@@ -140,9 +140,9 @@ def _missing_columns(source: Source, fields: Mapping[str, Field], *, has_outcome
         optional = (source.table, column.name) == ("surveys", "answered_at") and has_outcomes
         if not column.required or optional or column.name in fields or column.name in source.options.columns:
             continue
-        near = suggestion(column.name, (name for name in source.types if name not in TABLES[source.table].column))
-        theirs = near.removeprefix("did you mean ").removesuffix("?") or "THEIR_NAME"
-        message = f"{source.table} must have the column {column.name}; {_files(source)} does not{ending(near)}"
+        others = [name for name in source.types if name not in TABLES[source.table].column]
+        question, theirs = suggestion(column.name, others), nearest(column.name, others) or "THEIR_NAME"
+        message = f"{source.table} must have the column {column.name}; {_files(source)} does not{ending(question)}"
         repair = f"Map it in {FILE_NAME}: tables: {{{source.table}: {{columns: {{{column.name}: {theirs}}}}}}}. {_columns_there(source)}"
         violations.append(statement(source.table, "missing_column", message, column=column.name, repair=repair))
     return violations

@@ -36,12 +36,17 @@ class Violation:
         return f"{self.message} {self.repair}".strip()
 
 
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """The choice that is near the word, whatever their capitals; empty where none is."""
+    folded = {option.casefold(): option for option in choices}
+    near = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
+    return folded[near[0]] if near else ""
+
+
 def suggestion(word: str, choices: Iterable[str]) -> str:
     """Ask ``did you mean …?`` where a choice is near the word, else an empty text."""
-    options = list(choices)
-    folded = {option.casefold(): option for option in options}
-    near = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
-    return f"did you mean {folded[near[0]]}?" if near else ""
+    near = nearest(word, choices)
+    return f"did you mean {near}?" if near else ""
 
 
 def ending(question: str) -> str:

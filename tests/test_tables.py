@@ -17,6 +17,7 @@ import pytest
 from cxroi.errors import InvalidTables
 from cxroi.tables import Tables, check_tables, read_tables
 from cxroi.tables.contract import TABLE_NAMES
+from tests.exports import written
 
 CUSTOMERS = """customer_id,joined_on,left_on,plan,age
 K1,2024-01-05,,gold,31
@@ -52,7 +53,6 @@ K2,2025-07-01,2025-09-30,0,0,0
 
 def company(folder: Path, **files: str | bytes | None) -> Path:
     """Write the tiny company; a keyword replaces or adds a file (``surveys_csv``), None leaves it out."""
-    folder.mkdir(parents=True, exist_ok=True)
     texts: dict[str, str | bytes | None] = {
         "customers_csv": CUSTOMERS,
         "surveys_csv": SURVEYS,
@@ -60,11 +60,7 @@ def company(folder: Path, **files: str | bytes | None) -> Path:
         "dataset_yaml": DATASET,
         **files,
     }
-    for name, text in texts.items():
-        if text is not None:
-            path = folder / ".".join(name.rsplit("_", 1))
-            path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return folder
+    return written(folder, texts)
 
 
 def edit(text: str, old: str, new: str) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cxroi.tables import Violation, check_tables
+from cxroi.tables import check_tables
+from tests.exports import errors
 
 CUSTOMERS = "customer_id,joined_on,left_on,plan\nK1,2024-01-05,,gold\nK2,2024-02-11,2025-12-15,basic\n"
 SURVEYS = "response_id,customer_id,metric,score,answered_at\nR1,K1,nps,9,2025-07-01\nR2,K2,nps,4,2025-08-02\n"
@@ -22,10 +23,6 @@ def shop(folder: Path, description: str | None, *, surveys: str = SURVEYS, custo
     if description is not None:
         (folder / "dataset.yaml").write_text(description)
     return folder
-
-
-def errors(folder: Path) -> list[Violation]:
-    return [violation for violation in check_tables(folder) if violation.severity == "error"]
 
 
 BOMB = "\n".join(

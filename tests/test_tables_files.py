@@ -12,6 +12,7 @@ import pytest
 
 from cxroi.tables import Violation, check_tables, read_tables
 from cxroi.tables.check import inspect
+from tests.exports import errors, written
 
 CUSTOMERS = "customer_id,joined_on,left_on,plan\nK1,2024-01-05,,gold\nK2,2024-02-11,2025-12-31,basic\n"
 SURVEYS = "response_id,customer_id,metric,score,answered_at\nR1,K1,nps,9,2025-07-01\nR2,K2,nps,4,2025-08-02\n"
@@ -29,16 +30,7 @@ def shop(folder: Path, **files: str | bytes | None) -> Path:
         "dataset_yaml": "currency: VND\n",
         **files,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        if text is not None:
-            path = folder / ".".join(name.rsplit("_", 1))
-            path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return folder
-
-
-def errors(folder: Path) -> list[Violation]:
-    return [violation for violation in check_tables(folder) if violation.severity == "error"]
+    return written(folder, texts)
 
 
 def notices(folder: Path) -> list[Violation]:

@@ -12,7 +12,8 @@ import narwhals as nw
 import pytest
 import yaml
 
-from cxroi.tables import Violation, check_tables, read_tables
+from cxroi.tables import read_tables
+from tests.exports import errors
 
 SURVEYS = "response_id,customer_id,metric,score,answered_at\nR1,K1,nps,9,2025-07-01\n"
 DAYS = ["20/05/2024", "03/09/2024", "28/11/2024"]
@@ -31,10 +32,6 @@ def shop(folder: Path, *, orders: list[str], people: list[str] | None = None, de
     (folder / "surveys.csv").write_text(SURVEYS)
     (folder / "dataset.yaml").write_text(f"currency: VND\nmargin_rate: 0.3\n{declared}")
     return folder
-
-
-def errors(folder: Path) -> list[Violation]:
-    return [violation for violation in check_tables(folder) if violation.severity == "error"]
 
 
 def column(frame: nw.LazyFrame[Any] | None, name: str) -> list[Any]:
